@@ -1,0 +1,1 @@
+"""Pure rules, without a reactor, a socket or Django."""
