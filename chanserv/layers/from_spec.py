@@ -1,0 +1,241 @@
+"""
+From what an operator wrote to a channel layer.
+
+A I{spec} is a URL (C{memory:?capacity=500}), the dotted path of a layer object
+(C{mysite.asgi:channel_layer}), or an entry of C{CHANNEL_LAYERS}, a mapping
+with C{BACKEND} and C{CONFIG}.  Whatever is wrong with it is answered by a
+L{ConfigurationError} of one line.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, Final, TypeAlias
+from urllib.parse import parse_qsl
+
+from twisted.logger import Logger
+
+from chanserv.errors import ConfigurationError
+from chanserv.interfaces import IChannelLayer
+from chanserv.layers.memory import MemoryChannelLayer
+
+Spec: TypeAlias = "str | Mapping[str, object]"
+
+_log = Logger()
+
+_DOTTED: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*\Z")
+_SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]*):(.*)\Z", re.DOTALL)
+
+
+def make_layer(
+    spec: Spec, reactor: Any, config: Mapping[str, object] | None = None
+) -> IChannelLayer:
+    """
+    Make, or find, the layer that C{spec} tells of.
+
+    @param reactor: what it lives on; L{None} in a process that runs none.
+    @param config: options that count before those in C{spec}, by the names
+        that C{CONFIG} has them under.
+    @raise ConfigurationError: C{spec} is wrong; one line says what would be right.
+    """
+    config = config or {}
+    if isinstance(spec, Mapping):
+        return _from_settings(spec, reactor, config)
+    if not isinstance(spec, str):
+        raise ConfigurationError(
+            f"a channel layer must be given as a URL, a dotted path or a mapping with "
+            f"BACKEND, not {spec!r}"
+        )
+    found = _SCHEME.match(spec)
+    if found and found[1] in SCHEMES:
+        return SCHEMES[found[1]](found[2], reactor, config)
+    if (not found or found[1] not in ELSEWHERE) and _DOTTED.match(spec):
+        if config:
+            raise ConfigurationError(
+                f"{spec!r} names a layer that is already made: it takes no {', '.join(config)}"
+            )
+        return _from_dotted_path(spec)
+    raise ConfigurationError(f"unknown channel layer {spec!r}: {_what_is_known()}")
+
+
+# URLs
+
+Maker: TypeAlias = Callable[[str, Any, Mapping[str, object]], IChannelLayer]
+"""Makes a layer from what follows the scheme and its colon, the reactor, and
+options that count before those in the URL."""
+
+
+def _number(option: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise ConfigurationError(f"{option} must be a number of seconds, not {value!r}") from None
+
+
+def _count(option: str, value: str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise ConfigurationError(f"{option} must be a whole number, not {value!r}") from None
+
+
+_MEMORY_OPTIONS: Final[Mapping[str, Callable[[str, str], object]]] = {
+    "expiry": _number,
+    "group_expiry": _number,
+    "capacity": _count,
+    "mailbox_capacity": _count,
+    "max_message_size": _count,
+}
+
+
+def _memory_from_url(rest: str, reactor: Any, config: Mapping[str, object]) -> IChannelLayer:
+    """C{memory:}, with options after a C{?}; C{channel_capacity=GLOB:N} may come often."""
+    path, _, query = rest.partition("?")
+    if path:
+        raise ConfigurationError(
+            f"memory:{path} names something: a memory layer has no name; write 'memory:', "
+            f"or 'memory:?capacity=500'"
+        )
+    given: dict[str, object] = {}
+    rules: list[tuple[str, int]] = []
+    for option, value in parse_qsl(query, keep_blank_values=True):
+        if option == "channel_capacity":
+            pattern, _, capacity = value.rpartition(":")
+            if not pattern:
+                raise ConfigurationError(
+                    f"channel_capacity must be a glob and a number, such as "
+                    f"'websocket.*:500', not {value!r}"
+                )
+            rules.append((pattern, _count(f"{option} {value!r} after its ':'", capacity)))
+        elif option in _MEMORY_OPTIONS:
+            given[option] = _MEMORY_OPTIONS[option](option, value)
+        else:
+            known = ", ".join(sorted([*_MEMORY_OPTIONS, "channel_capacity"]))
+            raise ConfigurationError(f"memory: has no option {option!r}; it has {known}")
+    given["channel_capacity"] = rules
+    given.update(config)
+    _check_config("memory:", MemoryChannelLayer, given)
+    return MemoryChannelLayer.for_reactor(reactor, **given)
+
+
+SCHEMES: Final[dict[str, Maker]] = {
+    "memory": _memory_from_url,
+}
+"""What a URL may begin with.  A layer is added by its line here."""
+
+ELSEWHERE: Final = frozenset({"ipc", "redis", "rediss", "redis+unix"})
+"""Schemes that name no Python module, though they look like one: without a
+line in L{SCHEMES} they are unknown."""
+
+
+# CHANNEL_LAYERS
+
+FORMER_BACKENDS: Final[Mapping[str, str]] = {
+    "asgiref.inmemory.ChannelLayer": "chanserv.layers.MemoryChannelLayer",
+}
+"""Backends of the old stack, and what serves in their place."""
+
+
+def _from_settings(
+    settings: Mapping[str, object], reactor: Any, more: Mapping[str, object]
+) -> IChannelLayer:
+    backend = settings.get("BACKEND")
+    if not isinstance(backend, str):
+        raise ConfigurationError(
+            "a channel layer's settings need BACKEND, the dotted path of its class, such as "
+            f"'chanserv.layers.MemoryChannelLayer'; this has {backend!r}"
+        )
+    config = settings.get("CONFIG") or {}
+    if not isinstance(config, Mapping):
+        raise ConfigurationError(f"CONFIG of {backend} must be a mapping, not {config!r}")
+    config = {**config, **more}
+    if backend in FORMER_BACKENDS:
+        present = FORMER_BACKENDS[backend]
+        _log.info(
+            "BACKEND {former} is served by {present}: name that in CHANNEL_LAYERS",
+            former=backend,
+            present=present,
+        )
+        backend = present
+    kind = _imported(*backend.rpartition(".")[::2], f"BACKEND {backend!r}")
+    if not callable(kind):
+        raise ConfigurationError(f"BACKEND {backend!r} is no class: {kind!r}")
+    _check_config(backend, kind, config)
+    for_reactor = getattr(kind, "for_reactor", None)
+    try:
+        layer = kind(**config) if for_reactor is None else for_reactor(reactor, **config)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"CONFIG of {backend} is refused: {_one_line(error)}") from error
+    return _provided(layer, f"BACKEND {backend!r}")
+
+
+_GIVEN_BY_US: Final = frozenset({"clock", "call_from_thread"})
+
+
+def _check_config(backend: str, kind: Callable[..., object], config: Mapping[Any, Any]) -> None:
+    """Refuse keys that C{kind} does not take, naming those that it does, and
+    ask for those that it must have."""
+    try:
+        parameters = inspect.signature(kind).parameters.values()
+    except (TypeError, ValueError):
+        return
+    for one in parameters:
+        named = one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)
+        if named and one.default is one.empty and one.name not in config:
+            raise ConfigurationError(f"CONFIG of {backend} needs the key {one.name!r}")
+    if any(one.kind is one.VAR_KEYWORD for one in parameters):
+        return
+    known = {one.name for one in parameters if one.kind is not one.POSITIONAL_ONLY}
+    known -= _GIVEN_BY_US
+    unknown = [key for key in config if key not in known]
+    if unknown:
+        raise ConfigurationError(
+            f"CONFIG of {backend} has the unknown key {unknown[0]!r}; "
+            f"known are {', '.join(sorted(known)) or 'none'}"
+        )
+
+
+# Dotted paths
+
+
+def _from_dotted_path(spec: str) -> IChannelLayer:
+    module, _, attribute = spec.partition(":")
+    return _provided(_imported(module, attribute, f"channel layer {spec!r}"), repr(spec))
+
+
+def _imported(module: str, attribute: str, what: str) -> Any:
+    if not module or not attribute:
+        raise ConfigurationError(f"{what} is no dotted path: write module.Name")
+    try:
+        found: Any = import_module(module)
+    except Exception as error:
+        raise ConfigurationError(
+            f"{what}: cannot import {module}: {type(error).__name__}: {_one_line(error)}"
+        ) from error
+    for part in attribute.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise ConfigurationError(f"{what}: {module} has no {attribute}") from None
+    return found
+
+
+def _provided(layer: object, what: str) -> IChannelLayer:
+    if not IChannelLayer.providedBy(layer):
+        raise ConfigurationError(
+            f"{what} is not a channel layer: it gives {type(layer).__name__}, which does not "
+            f"provide chanserv.interfaces.IChannelLayer"
+        )
+    return layer
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _what_is_known() -> str:
+    schemes = ", ".join(f"'{scheme}:'" for scheme in sorted(SCHEMES))
+    return f"known are {schemes} and the dotted path of a layer object, 'module:attribute'"
