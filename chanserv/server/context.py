@@ -1,0 +1,157 @@
+"""
+What the connections of one interface server share, and how the replies of
+workers find their connection.
+"""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+from secrets import token_urlsafe
+from typing import Final, Protocol
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from chanserv.interfaces import IChannelLayer
+from chanserv.messages import Delivery, Outcome
+from chanserv.server.access_log import AccessLog
+from chanserv.server.counts import Counts
+from chanserv.server.limits import Limits
+from chanserv.server.outlet import Outlet
+from chanserv.server.replies import Recipient, SharedReply
+from chanserv.server.timeouts import Timeouts
+
+_DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+class Stoppable(Protocol):
+    """A connection, as the server's stop sees it."""
+
+    def stop(self) -> None:
+        """End as soon as it can be done properly."""
+
+    def give_up(self) -> None:
+        """The time to end properly has passed: end, with a word where it can be."""
+
+    def abort(self) -> None:
+        """End now."""
+
+
+class ServerContext:
+    """
+    The surroundings of a connection.
+
+    @ivar mailbox: the process-specific mailbox that all replies come to.
+    @ivar recipients: who gets what comes to which reply channel.
+    @ivar connections: all that hold a connection.
+    @ivar batch: how many times deliveries have come from the layer.
+    @ivar stopping: whether the server is about to end.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        layer: IChannelLayer,
+        clock: IReactorTime,
+        *,
+        limits: Limits,
+        ordered: bool,
+        access_log: AccessLog | None,
+        root_path: str,
+    ) -> None:
+        self.layer = layer
+        self.clock = clock
+        self.limits = limits
+        self.settles = bool(layer.settles)
+        self.ordered = ordered and self.settles
+        self.access_log = access_log
+        self.root_path = root_path
+        self.counts = Counts()
+        self.timeouts = Timeouts(clock)
+        self.outlet = Outlet(layer, clock, limits)
+        self.recipients: dict[str, Recipient] = {}
+        self.connections: set[Stoppable] = set()
+        self.stopping = False
+        self.batch = 0
+        self.mailbox = f"chanserv.response.{_random()}!"
+        self._body_prefix = f"http.request.body?{_random()}."
+        self._serial = 0
+        self._date_line = b""
+        self._dated = -1
+
+    def new_reply_channel(self) -> str:
+        """A reply channel that this server has never used."""
+        self._serial += 1
+        return self.mailbox + base36(self._serial)
+
+    def new_body_channel(self) -> str:
+        """A single-reader channel for the rest of a request's body."""
+        self._serial += 1
+        return self._body_prefix + base36(self._serial)
+
+    def date_line(self) -> bytes:
+        """The C{Date} header of a response sent now, made once a second."""
+        now = int(self.clock.seconds())
+        if now != self._dated:
+            self._dated = now
+            self._date_line = b"Date: %b\r\n" % formatdate(now, usegmt=True).encode("ascii")
+        return self._date_line
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Hand a message over to whom it is for.  Never raises."""
+        if len(delivery.recipients) != 1:
+            self._deliver_shared(delivery)
+            return
+        recipient = self.recipients.get(delivery.recipients[0])
+        if recipient is None:
+            if "receipt" not in delivery.message:
+                self.counts.late += 1
+            delivery.settle(Outcome.LOST)
+            return
+        try:
+            recipient.deliver(delivery)
+        except Exception:
+            self._failed(recipient, delivery)
+
+    def _deliver_shared(self, delivery: Delivery) -> None:
+        try:
+            shared = SharedReply(delivery.message)
+        except Exception:
+            self._log.failure("A message for a group could not be read")
+            return
+        find = self.recipients.get
+        for name in delivery.recipients:
+            recipient = find(name)
+            if recipient is None:
+                self.counts.late += 1
+                continue
+            try:
+                recipient.deliver_shared(shared)
+            except Exception:
+                self._failed(recipient, delivery)
+        delivery.settle()
+
+    def _failed(self, recipient: Recipient, delivery: Delivery) -> None:
+        self._log.failure(
+            "The reply {reply!r} could not be handed to its connection", reply=delivery
+        )
+        delivery.settle(Outcome.LOST)
+        try:
+            recipient.fail()
+        except Exception:
+            self._log.failure("A connection could not be ended")
+
+
+def base36(number: int) -> str:
+    """C{number} in digits and lower-case letters: short in every message."""
+    text = ""
+    while number:
+        number, digit = divmod(number, 36)
+        text = _DIGITS[digit] + text
+    return text or "0"
+
+
+def _random() -> str:
+    """Eight random letters and digits, as good as unique among servers."""
+    return token_urlsafe(6).replace("-", "a").replace("_", "b")

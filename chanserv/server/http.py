@@ -1,0 +1,362 @@
+"""
+HTTP/1.0 and 1.1 connections: the protocol between a transport and its requests.
+
+Requests are read by its base, L{RequestReader}.  A connection goes through the
+phases of L{Phase}; whichever it is in, it has one deadline, and when that
+passes L{HTTPConnection.timed_out} decides by the phase.  One request at a time
+is answered; what the client sends ahead waits, in bounded measure, and from
+there on in the client's own buffers.
+
+What Twisted calls here is guarded: a fault costs one connection.
+"""
+
+# mypy: allow-untyped-calls
+# (the classes that these build on have few types)
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.interfaces import ISSLTransport
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.protocols.basic import LineReceiver
+from twisted.protocols.policies import ProtocolWrapper
+from twisted.python.failure import Failure
+
+from chanserv.formats import Address
+from chanserv.server.context import ServerContext
+from chanserv.server.exchange import HTTPRequest, Stage
+from chanserv.server.phases import Phase
+from chanserv.server.reading import RequestReader
+from chanserv.server.requests import address_pair
+from chanserv.server.responses import Response, head_bytes, plain_response, settle_length
+from chanserv.server.session import WebSocketSession
+from chanserv.server.timeouts import NEVER
+from chanserv.server.websocket import SocketMaker
+from chanserv.server.wire import Socket
+from chanserv.server.writing import unsent_with, write_promptly
+
+
+class HTTPConnection(RequestReader):
+    """
+    One connection that speaks HTTP/1.
+
+    @ivar scheme: C{"http"} or C{"https"}.
+    @ivar client: the client's C{[host, port]}, or L{None}.
+    @ivar server: likewise for this end.
+    @ivar write_paused: whether the transport wants no more bytes for now.
+    """
+
+    _log = Logger()
+
+    requestFactory: Any = HTTPRequest
+    timeOut = None  # its own deadlines take the place of Twisted's
+    _networkProducer: Any
+
+    scheme = "http"
+    client: Address | None = None
+    server: Address | None = None
+    write_paused = False
+    _unsent = 0
+
+    def __init__(self, context: ServerContext, sockets: SocketMaker) -> None:
+        """@param sockets: makes what takes the connection over for WebSocket."""
+        super().__init__(context)
+        self._sockets = sockets
+
+    # What the transport calls.
+
+    def connectionMade(self) -> None:
+        """A client has connected."""
+        try:
+            super().connectionMade()
+            self._introduce()
+        except Exception:
+            self._log.failure("A new connection could not be set up")
+            self.abort()
+
+    def _introduce(self) -> None:
+        context, transport = self.context, self.transport
+        counts = context.counts
+        counts.connections += 1
+        counts.connections_open += 1
+        context.connections.add(self)
+        if ISSLTransport.providedBy(transport):
+            self.scheme = "https"
+        self.client = address_pair(transport.getPeer())
+        self.server = address_pair(transport.getHost())
+        if context.stopping or counts.connections_open > context.limits.connections:
+            self._refuse_connection()
+        else:
+            context.timeouts.after(self, context.limits.header_timeout)
+
+    def _refuse_connection(self) -> None:
+        """
+        Answer 503 without reading anything.
+
+        Such a connection lingers for a moment; where very many do, they are
+        reset instead.
+        """
+        context = self.context
+        context.counts.connections_refused += 1
+        if context.counts.connections_open > context.limits.connections * 1.1 + 16:
+            self.abort()
+            return
+        after = b"%d" % context.limits.retry_after
+        self._write_last(plain_response(503, "too many connections", [(b"Retry-After", after)]))
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes have come."""
+        match self.phase:
+            case Phase.IDLE:
+                self.enter_head()
+            case Phase.LINGERING | Phase.CLOSING | Phase.GONE:
+                return
+            case _:
+                pass
+        try:
+            LineReceiver.dataReceived(self, data)
+        except Exception:
+            self._log.failure("A request could not be read")
+            self.abort()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The connection is gone."""
+        try:
+            self._leave()
+            for request in self.requests:
+                request.connectionLost(reason)
+        except Exception:
+            self._log.failure("The end of a connection could not be told")
+        self.requests.clear()
+
+    def _leave(self) -> None:
+        if self.phase is Phase.GONE:
+            return
+        self.phase = Phase.GONE
+        context = self.context
+        context.timeouts.end(self)
+        if self in context.connections:
+            context.connections.remove(self)
+            context.counts.connections_open -= 1
+
+    def pauseProducing(self) -> None:
+        """The client does not read as fast as it is written to."""
+        super().pauseProducing()
+        if self.write_paused:
+            return  # a full transport says so again with each write
+        self.write_paused = True
+        self._unsent = 0
+        if self.phase is Phase.IDLE or self._is_streaming():
+            self.context.timeouts.after(self, self.context.limits.send_timeout)
+
+    def resumeProducing(self) -> None:
+        """All that was written is on its way."""
+        super().resumeProducing()
+        self.write_paused = False
+        self._unsent = 0
+        if self.phase is Phase.IDLE:
+            self.context.timeouts.after(self, self.context.limits.keep_alive_timeout)
+        elif self._is_streaming():
+            self.context.timeouts.set(self, NEVER)
+        if self.requests:
+            self.requests[0].transport_ready()
+
+    def _is_streaming(self) -> bool:
+        return bool(self.requests) and self.requests[0].stage is Stage.STREAMING
+
+    # Refusing.
+
+    def refuse(self, status: int, reason: str) -> None:
+        """
+        Answer a request that goes no further, and close.
+
+        It may not even have arrived in whole.
+        """
+        if self.phase in (Phase.LINGERING, Phase.CLOSING, Phase.GONE):
+            return
+        self.context.counts.bad_requests += 1
+        self._log.info(
+            "Refused a request of {client}: {status}, {reason}",
+            client=self.client,
+            status=status,
+            reason=reason,
+        )
+        headers: list[tuple[bytes, bytes]] = []
+        if status == 426:
+            headers.append((b"Sec-WebSocket-Version", b"13"))
+            headers.append((b"Upgrade", b"websocket"))
+        self._write_last(plain_response(status, reason, headers))
+        self._log_refusal(status)
+        for request in self.requests:
+            request.connectionLost(connectionDone)
+        self.requests.clear()
+
+    def _log_refusal(self, status: int) -> None:
+        log = self.context.access_log
+        if log is None:
+            return
+        line = b"-"
+        if hasattr(self, "_command"):
+            line = b"%b %b %b" % (self._command, self._path, self._version)
+        elif self.requests:
+            request = self.requests[0]
+            line = b"%b %b %b" % (request.method, request.uri, request.clientproto)
+        log.add(self.client[0] if self.client else "-", line, status, None)
+
+    # For its request.
+
+    def answering(self, timeout: float) -> None:
+        """The request is with a worker, for at most C{timeout} seconds."""
+        self.phase = Phase.ANSWERING
+        self.context.timeouts.set(self, self.context.clock.seconds() + timeout)
+
+    def streaming(self) -> None:
+        """A response has begun; its worker may take any time for the rest."""
+        if self.write_paused:
+            self.context.timeouts.after(self, self.context.limits.send_timeout)
+        else:
+            self.context.timeouts.set(self, NEVER)
+
+    def send(self, data: bytes) -> None:
+        """Write C{data}, unless too much has been written unread."""
+        if self.write_paused:
+            limit = self.context.limits.unsent_bytes
+            self._unsent = unsent_with(self.transport, self._unsent, len(data), limit)
+            if self._unsent > limit:
+                self._overflow()
+                return
+        write_promptly(self.transport, data)
+
+    def _overflow(self) -> None:
+        self.context.counts.overflows += 1
+        self._log.info(
+            "Aborted the connection of {client}, which left {unsent} bytes unread",
+            client=self.client,
+            unsent=self._unsent,
+        )
+        self.abort()
+
+    def requestDone(self, request: Any) -> None:
+        """The response is written: on to the next request, or the end."""
+        if self.phase is not Phase.ANSWERING:
+            return
+        if not self.persistent:
+            self.requests.clear()
+            self._linger()
+            return
+        limits = self.context.limits
+        self.phase = Phase.IDLE
+        self.context.timeouts.after(
+            self, limits.send_timeout if self.write_paused else limits.keep_alive_timeout
+        )
+        super().requestDone(request)
+        if self._buffer and self.phase is Phase.IDLE:
+            self.enter_head()
+
+    def hand_over(self, session: WebSocketSession) -> tuple[Socket, bytes]:
+        """
+        Make a socket of C{session} what the transport calls, and forget all.
+
+        @return: the socket, and the bytes that have been read and not used.
+        """
+        transport = self.transport
+        self._leave()
+        self._networkProducer.unregisterProducer()
+        rest: bytes = self.clearLineBuffer()
+        leftover = b"".join(self._dataBuffer) + rest
+        self._dataBuffer = []
+        self.requests.clear()
+        self.transport = None
+        socket = self._sockets.make(session)
+        if isinstance(transport, ProtocolWrapper):
+            transport.wrappedProtocol = socket
+        else:
+            transport.protocol = socket
+        socket.makeConnection(transport)
+        return socket, leftover
+
+    # Its end.
+
+    def timed_out(self, now: float) -> None:
+        """The deadline of the present phase has passed."""
+        match self.phase:
+            case Phase.IDLE if self.write_paused:
+                self.context.counts.connections_timed_out += 1
+                self.abort()
+            case Phase.IDLE:
+                self._close()
+            case Phase.HEAD | Phase.BODY:
+                self.context.counts.connections_timed_out += 1
+                self.refuse(408, "the request took too long")
+            case Phase.ANSWERING:
+                self.requests[0].timed_out()
+            case Phase.LINGERING:
+                self._close()
+            case Phase.CLOSING:
+                self.abort()
+            case Phase.GONE:
+                pass
+
+    def _close(self) -> None:
+        """Close when everything is written; drop what does not get there."""
+        self.phase = Phase.CLOSING
+        self.context.timeouts.after(self, self.context.limits.send_timeout)
+        self.loseConnection()
+
+    def _write_last(self, response: Response) -> None:
+        """Write an answer after which nothing is read."""
+        settle_length(response, b"GET")
+        head = head_bytes(
+            response, date=self.context.date_line(), chunked=False, connection=b"close"
+        )
+        self.context.counts.responses += 1
+        self.transport.write(head + response.content)
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close this side; throw away what comes, until the other closes too."""
+        self.setRawMode()
+        self._dataBuffer = []
+        transport = self.transport
+        if self.scheme == "https" or not hasattr(transport, "loseWriteConnection"):
+            self._close()
+            return
+        limits = self.context.limits
+        self.phase = Phase.LINGERING
+        self.context.timeouts.after(
+            self, limits.send_timeout if self.write_paused else limits.linger_timeout
+        )
+        self._networkProducer.unregisterProducer()
+        transport.resumeProducing()
+        transport.loseWriteConnection()
+
+    def stop(self) -> None:
+        """The server stops: close when the present request is answered."""
+        if self.phase is Phase.IDLE:
+            self._close()
+        elif self.phase is not Phase.HEAD:
+            # Before the end of a head, Twisted's parser would throw it away;
+            # its answer ends the connection all the same.
+            self.persistent = False
+
+    def give_up(self) -> None:
+        """The server ends: answer 503 where nothing has been answered yet."""
+        if self.phase is Phase.LINGERING:
+            self._close()
+        elif self.phase is Phase.ANSWERING and self.requests[0].stage is Stage.WAITING:
+            self.requests[0].timed_out()
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        """Drop the connection, with what has not been sent."""
+        if self.phase is Phase.GONE:
+            return
+        self.phase = Phase.CLOSING
+        self.context.timeouts.end(self)
+        requests, self.requests = self.requests, []
+        for request in requests:
+            request.connectionLost(connectionDone)
+        self.transport.abortConnection()

@@ -1,0 +1,178 @@
+"""
+Every bound of the interface server, in one place.
+
+What a client can make the server hold, or wait for, is one of these.  Each has
+its unit and the reason for its default beside it; the command line and the
+tests take them from here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Final
+
+from chanserv.errors import ConfigurationError
+
+_MAY_BE_ZERO: Final = frozenset({"full_patience", "ping_interval", "socket_lifetime"})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """
+    What one interface server holds and waits for, at most.
+
+    @raise ConfigurationError: a value is not above zero, or two of them
+        contradict each other.
+    """
+
+    connections: int = 20_000
+    """Open connections, HTTP and WebSocket.  Further ones are answered 503 and
+    closed.  At some 12 KB each this is 250 MB; the operating system's limit on
+    open files may be lower."""
+
+    header_bytes: int = 32_768
+    """Bytes of a request line and its headers.  Twice what browsers with many
+    cookies send; over it the answer is 431, or 414 for the request line."""
+
+    header_count: int = 200
+    """Headers of one request; over it the answer is 431.  Real requests have
+    10 to 40."""
+
+    header_timeout: float = 15.0
+    """Seconds from the first byte of a request to the end of its headers, in
+    all, and from a new connection to its first byte.  A slow mobile network
+    needs two or three."""
+
+    keep_alive_timeout: float = 75.0
+    """Seconds that a connection may stay open between two requests.  Longer
+    than the 60 s of common load balancers, so that they close first."""
+
+    ahead_bytes: int = 16_384
+    """Bytes that a client may send ahead of its present answer before it is no
+    longer read: further requests, or the first frames of a WebSocket that waits
+    for its consumer."""
+
+    body_bytes: int = 1024 * 1024 * 1024
+    """Bytes of a request body, which are spooled to disk; over it the answer is
+    413.  The site has its own, lower, limits for what it keeps in memory."""
+
+    body_memory: int = 256 * 1024
+    """Bytes of a body that are kept in memory and sent as part of the request
+    message.  A quarter of the message size that every layer carries."""
+
+    body_part: int = 64 * 1024
+    """Bytes of a part of a larger body, sent over its body channel."""
+
+    body_window: int = 8
+    """Parts of one body that are sent and not yet read: 512 KiB in the layer
+    for each upload."""
+
+    body_retry: float = 0.1
+    """Seconds after which a part that found the body channel full is sent
+    again."""
+
+    body_timeout: float = 30.0
+    """Seconds that the bytes of a body may stay away."""
+
+    body_rate: int = 500
+    """Bytes a second that a body brings at least, in the mean, beyond the
+    first C{body_timeout} seconds: less is not a person waiting, but a socket
+    being held."""
+
+    http_timeout: float = 120.0
+    """Seconds from a request to the begin of its response; after it 503.  The
+    default of Daphne."""
+
+    retry_after: int = 5
+    """Seconds in the C{Retry-After} of an answer 503: about what the restart
+    of a team of workers takes."""
+
+    unsent_bytes: int = 8 * 1024 * 1024
+    """Bytes written to a socket whose client does not read them; past it the
+    connection is aborted.  A few times the largest message."""
+
+    send_timeout: float = 300.0
+    """Seconds that a client may leave its side of the connection full without
+    taking anything: as long as 1 MB needs over the slowest link in use."""
+
+    linger_timeout: float = 3.0
+    """Seconds for which a refused client may still send, so that it reads its
+    answer and not a reset connection (RFC 9112, section 9.6)."""
+
+    frame_bytes: int = 1024 * 1024
+    """Bytes of one WebSocket frame; over it close 1009."""
+
+    message_bytes: int = 1024 * 1024 - 4096
+    """Bytes of one WebSocket message of a client; over it close 1009.  What a
+    layer carries for certain is 1 MiB for the whole channel message."""
+
+    handshake_timeout: float = 30.0
+    """Seconds that a WebSocket handshake waits for the consumer's word; after
+    it 503.  Browsers give up after a minute or two."""
+
+    close_timeout: float = 5.0
+    """Seconds that a client may take to answer a close frame."""
+
+    ping_interval: float = 30.0
+    """Seconds of silence after which a WebSocket client is pinged; 0 for
+    never.  Less than the 60 s after which proxies drop silent connections."""
+
+    ping_timeout: float = 30.0
+    """Seconds that a pinged client may stay silent before it counts as gone."""
+
+    socket_lifetime: float = 0.0
+    """Seconds after which a WebSocket is closed in any case; 0 for the layer's
+    group expiry, after which it would leave its groups in silence."""
+
+    held_events: int = 64
+    """Events of one WebSocket that wait for the one before them; past it the
+    socket is not read until half of them are gone."""
+
+    held_bytes: int = 1024 * 1024
+    """Bytes of such events, likewise."""
+
+    open_window: int = 16
+    """Events of one WebSocket on their way to the layer at the same time, where
+    they need not wait for each other (C{--unordered})."""
+
+    settle_timeout: float = 600.0
+    """Seconds after which an event whose receipt does not come, as when a
+    store lost it, no longer holds back the next one.  Longer than any consumer
+    should run."""
+
+    disconnect_retries: int = 5
+    """How often a C{websocket.disconnect} that finds its channel full is sent
+    again, after 1, 2, 4 … seconds: half a minute in all."""
+
+    deliveries: int = 1000
+    """Messages taken from the layer in one trip."""
+
+    full_patience: float = 2.0
+    """Seconds for which an event that finds its channel full is tried again,
+    before its client is answered 503 or closed with 1013; 0 for none.  A
+    channel holds a hundred messages, which is less than a burst of a few
+    hundred clients, and workers are through with those in a moment."""
+
+    parked_events: int = 2_000
+    """Events that wait so; further ones are refused at once."""
+
+    parked_bytes: int = 16 * 1024 * 1024
+    """Bytes of such events, likewise."""
+
+    drain_timeout: float = 8.0
+    """Seconds that open requests may take to end when the server stops: with what
+    follows it, less than the ten after which container and process supervisors
+    commonly kill."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value < 0 or (value == 0 and field.name not in _MAY_BE_ZERO):
+                raise ConfigurationError(
+                    f"the limit {field.name} must be above 0, and is {value!r}"
+                )
+        if self.body_part > self.body_memory:
+            raise ConfigurationError(
+                f"the limit body_part ({self.body_part}) must not be above body_memory "
+                f"({self.body_memory})"
+            )
