@@ -1,0 +1,1 @@
+"""Workers: what takes messages off a layer and runs an application's consumers."""

@@ -1,0 +1,127 @@
+"""
+One run of a consumer: what a worker's thread does with one delivery.
+
+Nothing here knows of a reactor; it runs wherever it is called, and does not
+let an exception of the application out.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from math import inf
+from typing import Final
+
+from twisted.logger import Logger
+
+from chanserv.errors import ConsumeLater, DenyConnection
+from chanserv.interfaces import IApplication
+from chanserv.messages import Delivery, Send
+from chanserv.worker.answers import answer_to_fault, denial
+from chanserv.worker.outbox import Outbox
+from chanserv.worker.retries import RETRIES_KEY, postponements
+
+_log: Final = Logger(namespace="chanserv.worker")
+
+
+class Ending(Enum):
+    """How a run ended."""
+
+    DONE = "done"
+    """The consumer returned, or refused a handshake."""
+
+    LATER = "later"
+    """The consumer asked for the message again, later."""
+
+    EXPIRED = "expired"
+    """It was not begun: its message had waited too long for a thread."""
+
+    FAULT = "fault"
+    """The consumer raised; it has been logged, and the client's answer added."""
+
+
+class Run:
+    """
+    One delivery on its way through a thread.
+
+    @ivar delivery: what was received.
+    @ivar deadline: when it is too late to begin.
+    @ivar postponed: how often its consumer has put it off.
+    @ivar outbox: what the consumer sends.
+    @ivar ending: how it ended; L{None} until it has.
+    """
+
+    __slots__ = ("deadline", "delivery", "ending", "outbox", "postponed")
+
+    def __init__(self, delivery: Delivery, deadline: float = inf) -> None:
+        self.delivery = delivery
+        self.deadline = deadline
+        self.postponed = postponements(delivery.message)
+        self.outbox = Outbox()
+        self.ending: Ending | None = None
+
+    @property
+    def consumer(self) -> str:
+        """The consumer's name, or where that is not known, words for it."""
+        return self.outbox.consumer or f"the consumer of {self.delivery.channel!r}"
+
+    def again(self) -> Run:
+        """The next run of the same delivery, which has been put off."""
+        run = Run(self.delivery)
+        run.postponed = self.postponed + 1
+        return run
+
+
+def perform(run: Run, application: IApplication) -> None:
+    """
+    Run the consumer, to its end, in the calling thread.
+
+    Every exception ends here, L{SystemExit} and L{KeyboardInterrupt} included:
+    in a thread they would end the thread and nothing else.  They are logged
+    here too, so that the site's C{__str__} and C{__repr__} methods, which may
+    ask a database, run in a thread that may wait.
+    """
+    delivery = run.delivery
+    message: dict[str, object] = dict(delivery.message)
+    if run.postponed:
+        message[RETRIES_KEY] = run.postponed
+    try:
+        application.run(delivery.channel, message, run.outbox)
+    except ConsumeLater:
+        run.ending = Ending.LATER
+    except DenyConnection:
+        run.ending = _deny(run)
+    except BaseException:
+        _log.failure(
+            "{consumer} failed on a message from channel {channel!r}",
+            consumer=run.consumer,
+            channel=delivery.channel,
+        )
+        run.ending = _fault(run)
+    else:
+        run.ending = Ending.DONE
+
+
+def _deny(run: Run) -> Ending:
+    delivery = run.delivery
+    if delivery.channel == "websocket.connect":
+        _add(run, denial(delivery.message))
+        return Ending.DONE
+    _log.error(
+        "{consumer} raised DenyConnection on a message from channel {channel!r}: only a "
+        "consumer of 'websocket.connect' can refuse a connection; to end an open one, "
+        "reply {{'close': True}}",
+        consumer=run.consumer,
+        channel=delivery.channel,
+    )
+    return _fault(run)
+
+
+def _fault(run: Run) -> Ending:
+    delivery = run.delivery
+    _add(run, answer_to_fault(delivery.channel, delivery.message, run.outbox.operations))
+    return Ending.FAULT
+
+
+def _add(run: Run, reply: Send | None) -> None:
+    if reply is not None:
+        run.outbox.operations.append(reply)
