@@ -1,0 +1,1 @@
+"""Commands of C{manage.py}."""
