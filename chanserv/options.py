@@ -1,0 +1,268 @@
+"""
+The table of all options of the command line: what each takes, and what it is for.
+
+The parser, the help and the messages about wrong values are made from it.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from chanserv import __version__
+from chanserv.server.limits import Limits
+from chanserv.service import DEFAULT_ENDPOINT, Config
+
+# What a value on the command line may be
+
+
+def read_count(text: str) -> int:
+    """Read a whole number."""
+    if not re.fullmatch(r"-?[0-9]{1,18}", text):
+        raise ValueError("is not a whole number")
+    return int(text)
+
+
+_SIZES: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+
+
+def read_size(text: str) -> int:
+    """Read a number of bytes, such as C{65536}, C{64K}, C{10M} or C{1G}."""
+    found = re.fullmatch(r"([0-9]{1,12})([KMG]?)(?:i?B)?", text, re.IGNORECASE)
+    if not found:
+        raise ValueError("is not a size: write bytes, or 64K, 10M, 1G")
+    return int(found[1]) * _SIZES[found[2].upper()]
+
+
+_SECONDS: Final = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def read_duration(text: str) -> float:
+    """Read a time in seconds, such as C{30}, C{1.5}, C{500ms}, C{2m} or C{1h}."""
+    found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)?", text)
+    if not found:
+        raise ValueError("is not a time: write seconds, or 500ms, 30s, 2m, 1h")
+    return float(found[1]) * _SECONDS[found[2] or ""]
+
+
+def show_size(size: int) -> str:
+    """Write a number of bytes as L{read_size} reads it, as short as can be."""
+    for unit in ("G", "M", "K"):
+        if size >= _SIZES[unit] and size % _SIZES[unit] == 0:
+            return f"{size // _SIZES[unit]}{unit}"
+    return str(size)
+
+
+def show_duration(seconds: float) -> str:
+    """Write a time as L{read_duration} reads it."""
+    if 0 < seconds < 1:
+        return f"{seconds * 1000:g}ms"
+    return f"{seconds:g}s" if seconds else "0"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """
+    What kind of value an option takes.
+
+    @ivar shown: what stands for the value in the help; empty for a flag.
+    @ivar read: turns the text into the value, or raises L{ValueError} with
+        words that follow the option and its text.
+    @ivar show: writes a default.
+    """
+
+    shown: str
+    read: Callable[[str], Any] = str
+    show: Callable[[Any], str] = str
+
+
+FLAG: Final = Kind("")
+TEXT: Final = Kind("NAME")
+PATH: Final = Kind("PATH")
+COUNT: Final = Kind("N", read_count)
+SIZE: Final = Kind("SIZE", read_size, show_size)
+DURATION: Final = Kind("TIME", read_duration, show_duration)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """
+    One option.
+
+    @ivar name: as it is written after the dashes.
+    @ivar doc: what it is for, for an operator.
+    @ivar default: its value when it is not given; L{None} for none.
+    @ivar limit: the field of L{Limits} that it sets, if it does.
+    """
+
+    name: str
+    kind: Kind
+    doc: str
+    default: Any = None
+    limit: str = ""
+
+
+def _limit(name: str, field: str, kind: Kind, doc: str) -> Choice:
+    return Choice(name, kind, doc, _LIMIT_DEFAULTS[field], field)
+
+
+_LIMIT_DEFAULTS: Final = {one.name: one.default for one in fields(Limits)}
+_CONFIG: Final = {one.name: one.default for one in fields(Config)}
+
+GROUPS: Final[tuple[tuple[str, tuple[Choice, ...]], ...]] = (
+    (
+        "What to serve",
+        (
+            Choice("settings", TEXT, "The Django site's settings, such as mysite.settings. "
+                   "Without it this process is an interface server only."),
+            Choice("layer", TEXT, "The channel layer: a URL (memory:), the dotted path of a layer "
+                   "object (mysite.asgi:channel_layer), or an alias in CHANNEL_LAYERS. Default: "
+                   "'default' in CHANNEL_LAYERS, or memory where there is none."),
+            Choice("chdir", PATH, "Change to this directory first; the default is to stay."),
+            Choice("pythonpath", PATH, "Look for the site's code here too. The current directory "
+                   "is looked in anyhow."),
+        ),
+    ),
+    (
+        "Where to listen",
+        (
+            Choice("listen", Kind("ENDPOINT"), "A Twisted endpoint, such as "
+                   "tcp:8000:interface=127.0.0.1 or unix:/run/chanserv.sock. May be given more "
+                   "than once.", DEFAULT_ENDPOINT),
+            Choice("no-listen", FLAG, "Listen nowhere: run workers only."),
+            Choice("root-path", PATH, "Where the site is mounted, as SCRIPT_NAME: /shop.", ""),
+            Choice("access-log", PATH, "Log requests in the combined format to this file, or to "
+                   "standard output for '-'. The default is not to."),
+        ),
+    ),
+    (
+        "Workers",
+        (
+            Choice("threads", COUNT, "How many consumers and views run at once; 0 for none.",
+                   _CONFIG["threads"]),
+            Choice("workers", COUNT, "How many worker processes to run and supervise; 0 for "
+                   "threads in this process.", 0),
+            Choice("unordered", FLAG, "Do not keep a socket's next event waiting until its last "
+                   "has been handled."),
+            Choice("stop-timeout", DURATION, "How long a stop waits for consumers that run.",
+                   _CONFIG["stop_timeout"]),
+        ),
+    ),
+    (
+        "WebSockets",
+        (
+            Choice("websocket-compression", FLAG, "Compress messages for clients that offer it; "
+                   "costs some 10 KB of memory a socket."),
+        ),
+    ),
+    (
+        "Limits of connections and HTTP (at most)",
+        (
+            _limit("max-connections", "connections", COUNT, "Open connections, WebSockets "
+                   "included."),
+            _limit("max-header-bytes", "header_bytes", SIZE, "A request's line and headers."),
+            _limit("max-headers", "header_count", COUNT, "Headers of a request."),
+            _limit("header-timeout", "header_timeout", DURATION, "For all headers to arrive."),
+            _limit("keep-alive-timeout", "keep_alive_timeout", DURATION, "Between two requests."),
+            _limit("max-body", "body_bytes", SIZE, "A request's body."),
+            _limit("max-body-memory", "body_memory", SIZE, "Of a body, what is kept in memory and "
+                   "not on disk."),
+            _limit("body-part", "body_part", SIZE, "A part of a large body on the layer."),
+            _limit("body-window", "body_window", COUNT, "Parts of one body on the layer."),
+            _limit("body-retry", "body_retry", DURATION, "Before a part is sent again to a full "
+                   "channel."),
+            _limit("body-timeout", "body_timeout", DURATION, "Without a byte of an unfinished "
+                   "body."),
+            _limit("min-body-rate", "body_rate", SIZE, "Of a body, in each second, at least."),
+            _limit("max-pipelined", "ahead_bytes", SIZE, "Sent by a client while its last request "
+                   "is not answered."),
+            _limit("http-timeout", "http_timeout", DURATION, "From a request to the begin of its "
+                   "response."),
+            _limit("retry-after", "retry_after", COUNT, "Seconds after which a client that was "
+                   "answered 503 may come back."),
+            _limit("max-unsent", "unsent_bytes", SIZE, "Written to a client and not taken by it."),
+            _limit("send-timeout", "send_timeout", DURATION, "Without a client taking anything."),
+            _limit("linger-timeout", "linger_timeout", DURATION, "For a refused client to read "
+                   "its answer."),
+            _limit("full-patience", "full_patience", DURATION, "For an event to be tried again "
+                   "whose channel is full; 0 for not at all."),
+            _limit("max-parked", "parked_events", COUNT, "Events that wait so."),
+            _limit("max-parked-bytes", "parked_bytes", SIZE, "Of such events."),
+            _limit("max-deliveries", "deliveries", COUNT, "Messages taken from the layer in one "
+                   "trip."),
+            _limit("drain-timeout", "drain_timeout", DURATION, "For open requests to end at a "
+                   "stop."),
+        ),
+    ),
+    (
+        "Limits of WebSockets (at most)",
+        (
+            _limit("websocket-max-frame", "frame_bytes", SIZE, "One frame."),
+            _limit("websocket-max-message", "message_bytes", SIZE, "One message."),
+            _limit("websocket-handshake-timeout", "handshake_timeout", DURATION, "For the site to "
+                   "accept or refuse."),
+            _limit("websocket-close-timeout", "close_timeout", DURATION, "For a client to answer "
+                   "a close."),
+            _limit("websocket-ping-interval", "ping_interval", DURATION, "Of silence before a "
+                   "ping; 0 for no pings."),
+            _limit("websocket-ping-timeout", "ping_timeout", DURATION, "For a pinged client to "
+                   "show itself."),
+            _limit("websocket-lifetime", "socket_lifetime", DURATION, "Until a socket is closed "
+                   "in any case; 0 for the layer's group expiry."),
+            _limit("websocket-held-events", "held_events", COUNT, "Events of one socket that wait "
+                   "for the one before; past it the socket is not read."),
+            _limit("websocket-held-bytes", "held_bytes", SIZE, "Bytes of such events, likewise."),
+            _limit("websocket-window", "open_window", COUNT, "Events of one socket on their way "
+                   "at once, with --unordered."),
+            _limit("websocket-settle-timeout", "settle_timeout", DURATION, "For a consumer to end, "
+                   "before the next event no longer waits."),
+            _limit("disconnect-retries", "disconnect_retries", COUNT, "Tries to say that a socket "
+                   "has closed, when the channel is full."),
+        ),
+    ),
+)  # fmt: skip
+"""Every option, in the order of the help."""
+
+CHOICES: Final = {one.name: one for _, group in GROUPS for one in group}
+
+_ABOUT: Final = f"""
+chanserv {__version__} serves Django sites that keep sockets open. Connections end in an interface
+server that runs none of the site's code; workers run the site, and a channel layer carries
+messages between the two.
+"""
+
+_EXAMPLES: Final = """\
+Examples:
+  A site in one process, at http://127.0.0.1:8000/:
+    twistd -n chanserv --settings=mysite.settings
+  The same for everyone, on port 80, with an access log:
+    twistd -n chanserv --settings=mysite.settings --listen=tcp:80 --access-log=access.log
+  Apart, over a layer that both reach: the interface server, and the workers:
+    twistd -n chanserv --layer=mysite.asgi:channel_layer
+    twistd -n chanserv --layer=mysite.asgi:channel_layer --settings=mysite.settings --no-listen
+
+SIZE is in bytes, or as 64K, 10M, 1G; TIME in seconds, or as 500ms, 2m, 1h.
+"""
+
+
+def help_lines(width: int) -> Iterator[str]:
+    """The text of C{--help}, for a terminal of C{width} columns, in paragraphs."""
+    yield textwrap.fill(" ".join(_ABOUT.split()), width)
+    for title, group in GROUPS:
+        yield f"\n{title}:"
+        for choice in group:
+            written = f"--{choice.name}" + (f"={choice.kind.shown}" if choice.kind.shown else "")
+            doc = choice.doc
+            if choice.default not in (None, ""):
+                doc += f" [{choice.kind.show(choice.default)}]"
+            yield textwrap.fill(
+                doc,
+                width,
+                initial_indent=f"  {written:<36}" if len(written) < 35 else f"  {written}  ",
+                subsequent_indent=" " * 38,
+            )
+    yield f"\n  {'--version':<36}Show the version and exit.\n  {'--help':<36}Show this and exit.\n"
+    yield _EXAMPLES

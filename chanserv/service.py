@@ -1,0 +1,412 @@
+"""
+What one process serves, put together.
+
+L{make_service} turns a L{Config} into one service with all parts in it: an
+interface server and the endpoints it listens on, a team of threads that runs a
+site, and the channel layer between them.  Whoever has a config can use it:
+the C{twistd} plugin, C{manage.py runserver}, a test.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import sysconfig
+import threading
+import traceback
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any, ClassVar, Final
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks, maybeDeferred
+from twisted.logger import Logger
+
+from chanserv import __version__
+from chanserv.errors import ConfigurationError
+from chanserv.interfaces import IChannelLayer
+from chanserv.layers.blocking import face_of
+from chanserv.layers.from_spec import make_layer
+from chanserv.layers.memory import MemoryChannelLayer
+from chanserv.server import InterfaceServer
+from chanserv.server.access_log import AccessLog
+from chanserv.server.limits import Limits
+from chanserv.server.listener import Listener
+from chanserv.server.open_files import make_room
+from chanserv.worker.team import (
+    DEFAULT_STOP_TIMEOUT,
+    DEFAULT_THREADS,
+    MAX_THREADS,
+    ThreadTeam,
+)
+
+DEFAULT_ENDPOINT: Final = "tcp:8000:interface=127.0.0.1"
+"""Where to listen when nothing is said: Django's port, and only this machine."""
+
+SWITCH_INTERVAL: Final = 0.001
+"""Seconds for which a thread that computes may keep the interpreter from the
+reactor's thread.  With Python's own 5 ms and four busy views, a client that
+needs no view waits 16 ms for its answer (median), with this 5 ms; the views
+take no longer, and a fast site loses at most 2 %."""
+
+_NOT_THE_SITE: Final = (
+    *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+    os.path.dirname(__file__),
+)
+"""Directories whose code is not the site's: Python's, installed packages, ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """
+    What one process is to serve.
+
+    @ivar settings: the dotted path of a Django site's settings; L{None} for an
+        interface server without a site.
+    @ivar layer: a URL, a dotted path or an alias in C{CHANNEL_LAYERS}; L{None}
+        for the site's default.
+    @ivar listen: Twisted endpoint strings; empty for no interface server.
+    @ivar threads: how many consumers run at once; 0 for none.
+    @ivar ordered: whether one socket's events wait for each other.
+    @ivar compression: whether WebSockets may be compressed (permessage-deflate).
+    @ivar root_path: where the site is mounted, as C{SCRIPT_NAME}.
+    @ivar access_log: the path of a file, C{-} for standard output, or L{None}.
+    @ivar stop_timeout: seconds that a stop waits for consumers.
+    """
+
+    settings: str | None = None
+    layer: str | None = None
+    listen: tuple[str, ...] = (DEFAULT_ENDPOINT,)
+    threads: int = DEFAULT_THREADS
+    ordered: bool = True
+    compression: bool = False
+    root_path: str = ""
+    access_log: str | None = None
+    limits: Limits = field(default_factory=Limits)
+    stop_timeout: float = DEFAULT_STOP_TIMEOUT
+
+    def __post_init__(self) -> None:
+        if self.threads < 0:
+            raise ConfigurationError(f"--threads={self.threads} must be 0 (none) or more")
+        if self.threads > MAX_THREADS:
+            raise ConfigurationError(f"--threads={self.threads} must not be above {MAX_THREADS}")
+        if self.settings is None and not self.listen:
+            raise ConfigurationError(
+                "--no-listen without --settings leaves nothing to do: give "
+                "--settings=mysite.settings to run a site's workers here, or an endpoint "
+                "to --listen on"
+            )
+        if self.settings is not None and not self.listen and not self.threads:
+            raise ConfigurationError(
+                "--no-listen with --threads=0 leaves nothing to do: leave one of them out"
+            )
+
+
+def make_service(config: Config, reactor: Any) -> ChanservService:
+    """
+    Put together what C{config} asks for.
+
+    Loads the site, when there is one: call it on the main thread.
+
+    @param reactor: the reactor to run on.
+    @raise ConfigurationError: something in C{config}, or the site's settings, is
+        wrong; one line.
+    """
+    site = None if config.settings is None else _load_site(config.settings)
+    spec, alias = (config.layer or "memory:", "default") if site is None else site.layer_of(config)
+    layer = make_layer(spec, reactor)
+    _check_that_somebody_answers(config, layer)
+    service = ChanservService(layer, _summary(config, spec))
+    if site is not None and config.threads:
+        service.team = site.team(alias, layer, config, reactor)
+    if config.listen:
+        _add_interface_server(service, config, layer, reactor)
+    return service
+
+
+def _add_interface_server(
+    service: ChanservService, config: Config, layer: IChannelLayer, reactor: Any
+) -> None:
+    if config.access_log is not None:
+        try:
+            service.access_log = AccessLog(config.access_log, reactor)
+        except OSError as error:
+            raise ConfigurationError(
+                f"--access-log={config.access_log} cannot be opened: {error.strerror}; give a "
+                f"file in a directory that this user may write to, or '-'"
+            ) from error
+        service.call_from_thread = reactor.callFromThread
+    service.server = InterfaceServer(
+        layer,
+        reactor,
+        limits=config.limits,
+        ordered=config.ordered,
+        compression=config.compression,
+        access_log=service.access_log,
+        root_path=config.root_path,
+    )
+    service.connections = config.limits.connections
+    for description in config.listen:
+        service.listeners.append(Listener(description, service.server.factory, reactor))
+
+
+def _check_that_somebody_answers(config: Config, layer: IChannelLayer) -> None:
+    """
+    Refuse a memory layer with only one side of it in this process.
+
+    @raise ConfigurationError: it is so.
+    """
+    if not isinstance(layer, MemoryChannelLayer):
+        return
+    if config.settings is None or not config.threads:
+        missing = "--settings" if config.settings is None else "--threads above 0"
+        raise ConfigurationError(
+            f"without {missing} nobody would answer: a memory layer reaches only this "
+            f"process; give {missing}, or a --layer that other processes reach too"
+        )
+    if not config.listen:
+        raise ConfigurationError(
+            "with --no-listen nobody would ask: a memory layer reaches only this process; "
+            "leave --no-listen out, or give a --layer that other processes reach too"
+        )
+
+
+# The site
+
+
+class _Site:
+    """A Django site that has been loaded."""
+
+    def __init__(self) -> None:
+        from chanserv.django.layers import channel_layers
+
+        self._layers = channel_layers
+
+    def layer_of(self, config: Config) -> tuple[Any, str]:
+        """
+        Find what C{config} calls the layer.
+
+        @return: what to make it from, and the alias whose routing goes with it.
+        """
+        known = self._layers.configs
+        alias = config.layer or "default"
+        if alias in known:
+            return known[alias].spec, alias
+        if config.layer is None or re.fullmatch(r"\w+", config.layer):
+            raise ConfigurationError(
+                f"there is no channel layer {alias!r}: CHANNEL_LAYERS has "
+                f"{', '.join(map(repr, known)) or 'none'}; name one of these with --layer, or "
+                f"give a URL, such as memory:"
+            )
+        return config.layer, "default"
+
+    def team(self, alias: str, layer: IChannelLayer, config: Config, reactor: Any) -> ThreadTeam:
+        """Make the threads that run the site's consumers."""
+        from chanserv.django.application import DjangoApplication
+
+        with _SiteErrors(f"the site of {config.settings!r} cannot be run"):
+            self._layers.attach(alias, face_of(layer, reactor))
+            application = DjangoApplication(alias)
+        return ThreadTeam(
+            layer,
+            application,
+            reactor,
+            config.threads,
+            alone=isinstance(layer, MemoryChannelLayer),
+            stop_timeout=config.stop_timeout,
+        )
+
+
+def _load_site(settings: str) -> _Site:
+    try:
+        from chanserv.django.application import load_site
+    except ModuleNotFoundError as error:
+        if error.name != "django":
+            raise
+        raise ConfigurationError(
+            "--settings needs Django, which is not installed here: pip install django"
+        ) from error
+    with _SiteErrors(f"the settings {settings!r} cannot be loaded"):
+        load_site(settings)
+        return _Site()
+
+
+class _SiteErrors:
+    """Turns whatever a site raises while it is loaded into one line."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: Any) -> None:
+        if error is None or isinstance(error, (ConfigurationError, KeyboardInterrupt)):
+            return
+        text = " ".join(str(error).split())
+        raise ConfigurationError(
+            f"{self._what}: {type(error).__name__}: {text}{_place(error)}"
+        ) from error
+
+
+def _place(error: BaseException) -> str:
+    """Where in the site's own code an error comes from, for the end of a line."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not frame.filename.startswith(("<", *_NOT_THE_SITE)):
+            return f" ({frame.filename}, line {frame.lineno})"
+    return ""
+
+
+# All of it
+
+
+class ChanservService(Service):
+    """
+    All that one process serves.
+
+    It starts the workers before it listens, and stops in the order in which no
+    answer is lost: accept nothing more, let the interface server finish with
+    its connections, let consumers end what that gave them, close the layer.
+
+    @ivar layer: the channel layer.
+    @ivar server: the interface server, or L{None}.
+    @ivar team: the threads that run the site, or L{None}.
+    @ivar access_log: the access log, or L{None}.
+    @ivar call_from_thread: the reactor's C{callFromThread}, where the access log
+        is to be opened anew on C{SIGUSR1}; else L{None}.
+    @ivar connections: how many connections it is to hold, at most.
+    """
+
+    _log: ClassVar = Logger(namespace="chanserv")
+
+    def __init__(self, layer: IChannelLayer, summary: str) -> None:
+        """
+        @param summary: what is served, for the start line.
+        """
+        self.layer = layer
+        self.server: InterfaceServer | None = None
+        self.team: ThreadTeam | None = None
+        self.listeners: list[Listener] = []
+        self.access_log: AccessLog | None = None
+        self.call_from_thread: Callable[..., object] | None = None
+        self.connections = 0
+        self._summary = summary
+        self._stopping: Deferred[None] | None = None
+
+    def privilegedStartService(self) -> None:
+        """
+        Listen.
+
+        @raise CannotStart: one of the endpoints cannot be had.
+        """
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
+        for listener in self.listeners:
+            listener.privilegedStartService()
+
+    def startService(self) -> None:
+        """
+        Start everything.
+
+        @raise CannotStart: as above, where L{privilegedStartService} was not
+            called.
+        """
+        super().startService()  # type: ignore[no-untyped-call]
+        self._make_room()
+        if self.access_log is not None and self.call_from_thread is not None:
+            self._follow_rotation(self.access_log.reopen, self.call_from_thread)
+        for listener in self.listeners:
+            listener.startService()
+        if self.team is not None:
+            sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL))
+            self.team.startService()
+        if self.server is not None:
+            self.server.startService()
+        gatherResults([one.listening for one in self.listeners if one.listening]).addCallback(
+            self._say_ready
+        )
+
+    def _follow_rotation(
+        self, reopen: Callable[[], None], call_from_thread: Callable[..., object]
+    ) -> None:
+        """
+        Open the access log anew on C{SIGUSR1}, as one tells nginx; after what
+        else the process does then, such as C{twistd} with its own log.
+        """
+        before = signal.getsignal(signal.SIGUSR1)
+
+        def moved_away(number: int, frame: FrameType | None) -> None:
+            call_from_thread(reopen)
+            if callable(before):
+                before(number, frame)
+
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGUSR1, moved_away)
+
+    def _make_room(self) -> None:
+        """Have the system allow as many open files as there may be connections."""
+        room = make_room(self.connections)
+        if room < self.connections:
+            self._log.warn(
+                "The system lets this process have no more than some {room} connections open, "
+                "where --max-connections is {connections}: raise its hard limit on open files "
+                "(LimitNOFILE, ulimit -Hn), or lower that",
+                room=room,
+                connections=self.connections,
+            )
+
+    def _say_ready(self, ports: Sequence[object]) -> None:
+        if self.running and len(ports) == len(self.listeners) and None not in ports:
+            places = " and ".join(listener.url for listener in self.listeners)
+            self._log.info(
+                "chanserv {version} is ready: {summary}{places}",
+                version=__version__,
+                summary=self._summary,
+                places=f", at {places}" if places else ", no interface server",
+            )
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Stop everything, in order.
+
+        @return: fires when nothing is left, whichever call this is.
+        """
+        if self._stopping is None:
+            self._stopping = self._stop()
+        stopped = Deferred[None]()
+        self._stopping.chainDeferred(stopped)
+        return stopped
+
+    @inlineCallbacks
+    def _stop(self) -> Generator[Deferred[Any], Any, None]:
+        super().stopService()  # type: ignore[no-untyped-call]
+        self._log.info("chanserv is stopping")
+        if self.team is not None:
+            self.team.stop_begins()
+        for step in self._last_steps():
+            try:
+                yield maybeDeferred(step)
+            except Exception:
+                # The other parts have something to put in order, too.
+                self._log.failure("A part of chanserv did not stop as it should")
+        self._log.info("chanserv has stopped")
+
+    def _last_steps(self) -> Iterator[Callable[[], object]]:
+        yield from [listener.stopService for listener in self.listeners]
+        if self.server is not None:
+            yield self.server.stopService
+        if self.team is not None:
+            yield self.team.stopService
+        yield self.layer.close
+        if self.access_log is not None:
+            yield self.access_log.close
+
+
+def _summary(config: Config, spec: Any) -> str:
+    site = f"{config.settings} with " if config.settings else "no site, "
+    layer = spec if isinstance(spec, str) else str(spec.get("BACKEND", spec))
+    layer = re.sub(r"//[^/@,]*@", "//…@", layer)
+    threads = f"{config.threads} thread{'' if config.threads == 1 else 's'}"
+    return f"{site}{threads}, layer {layer}"

@@ -1,0 +1,203 @@
+"""
+The command line: C{twistd chanserv} and C{twist chanserv}.
+
+What each option takes and is for stands in L{chanserv.options}.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from typing import Any, NoReturn
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+from chanserv import __version__
+from chanserv.errors import ConfigurationError
+from chanserv.options import CHOICES, FLAG, Choice, help_lines
+from chanserv.server.limits import Limits
+from chanserv.service import DEFAULT_ENDPOINT, Config, make_service
+
+
+class Options(usage.Options):
+    """
+    The options of C{twistd chanserv}.
+
+    After L{parseOptions} it holds each option's text under its name, C{listen}
+    a list of texts, flags 0 or 1.
+    """
+
+    optFlags = [[one.name, None, one.doc] for one in CHOICES.values() if one.kind is FLAG]
+    optParameters = [
+        [one.name, None, None, one.doc]
+        for one in CHOICES.values()
+        if one.kind is not FLAG and one.name != "listen"
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self["listen"] = []
+
+    def opt_listen(self, endpoint: str) -> None:
+        """A Twisted endpoint to listen on."""
+        self["listen"].append(endpoint)
+
+    def opt_version(self) -> NoReturn:
+        """Display the version and exit."""
+        sys.stdout.write(f"chanserv {__version__}\n")
+        sys.exit(0)
+
+    def parseArgs(self, *arguments: str) -> None:
+        """Refuse what is no option."""
+        if arguments:
+            raise usage.UsageError(
+                f"{arguments[0]!r} is no option: options begin with --, and give their value "
+                f"after =, as --settings=mysite.settings"
+            )
+
+    def parseOptions(self, options: Any = None) -> None:
+        """
+        Parse, and check every value.
+
+        @raise SystemExit: something is wrong, and this is part of C{twistd} or
+            C{twist}, which would bury one line of error in two pages of help.
+        @raise UsageError: something is wrong, and it is not.
+        """
+        try:
+            super().parseOptions(options)  # type: ignore[no-untyped-call]
+            self.config = self._config()
+        except (usage.UsageError, ConfigurationError) as error:
+            if self.parent is None:
+                raise usage.UsageError(str(error)) from error
+            raise SystemExit(
+                f"chanserv: {error} ('twistd chanserv --help' explains all options)"
+            ) from None
+
+    def getUsage(self, width: int | None = None) -> str:
+        """What C{--help} shows: options in groups, with defaults and examples."""
+        width = width or min(int(os.environ.get("COLUMNS", "80")), 100)
+        return "\n".join(help_lines(max(width, 60)))
+
+    def _config(self) -> Config:
+        """What all options together say."""
+        values = {name: self._value(choice) for name, choice in CHOICES.items()}
+        if values["workers"]:
+            raise ConfigurationError(
+                f"--workers={values['workers']} needs a layer that processes share, and this "
+                f"version has none: leave it out, and set --threads"
+            )
+        listen = tuple(self["listen"])
+        if self["no-listen"] and listen:
+            raise ConfigurationError("--no-listen and --listen contradict each other")
+        for endpoint in listen:
+            if listen.count(endpoint) > 1:
+                raise ConfigurationError(f"--listen={endpoint} is given twice")
+        if not listen and not self["no-listen"]:
+            listen = (DEFAULT_ENDPOINT,)
+        # Only twistd, which may become a daemon, has this option.
+        runner: Any = self.parent or {}
+        if values["access-log"] == "-" and not runner.get("nodaemon", True):
+            raise ConfigurationError(
+                "--access-log=- would be lost, since a daemon has no standard output: give a "
+                "file, or keep twistd in the foreground with -n, before chanserv"
+            )
+        return Config(
+            settings=values["settings"],
+            layer=values["layer"],
+            listen=listen,
+            threads=values["threads"],
+            ordered=not self["unordered"],
+            compression=bool(self["websocket-compression"]),
+            root_path=_root_path(values["root-path"]),
+            access_log=values["access-log"],
+            limits=self._limits(values),
+            stop_timeout=values["stop-timeout"],
+        )
+
+    def _limits(self, values: dict[str, Any]) -> Limits:
+        options = {one.limit: name for name, one in CHOICES.items() if one.limit}
+        try:
+            return Limits(**{limit: values[name] for limit, name in options.items()})
+        except ConfigurationError as error:
+            # It speaks of fields, and an operator knows options.
+            text = re.sub(
+                r"(?:the limit )?\b([a-z]+_[a-z_]+|connections|deliveries)\b",
+                lambda found: "--" + options[found[1]] if found[1] in options else found[0],
+                str(error),
+            )
+            raise ConfigurationError(text) from error
+
+    def _value(self, choice: Choice) -> Any:
+        if choice.kind is FLAG or choice.name == "listen":
+            return self[choice.name]
+        text = self[choice.name]
+        if text is None:
+            return choice.default
+        if not text and choice.name != "root-path":
+            raise ConfigurationError(f"--{choice.name} needs a value after its =")
+        try:
+            return choice.kind.read(text)
+        except ValueError as error:
+            raise ConfigurationError(f"--{choice.name}={text} {error}") from None
+
+
+def _root_path(path: str) -> str:
+    if path and not path.startswith("/"):
+        raise ConfigurationError(f"--root-path={path} must begin with a slash, as /shop does")
+    return path.rstrip("/")
+
+
+def makeService(options: Options) -> IService:
+    """
+    Make the service that C{twistd} runs.
+
+    @raise SystemExit: something is wrong; with one line that says what.
+    """
+    from twisted.internet import reactor
+
+    try:
+        _find_code(options)
+        service = make_service(options.config, reactor)
+    except ConfigurationError as error:
+        raise SystemExit(f"chanserv: {error}") from error
+    plain_reactor: Any = reactor
+    plain_reactor.addSystemEventTrigger("before", "shutdown", _heed_further_signals)
+    return service
+
+
+def _heed_further_signals() -> None:
+    """
+    While chanserv stops, let Ctrl-C end it at once, and SIGTERM change nothing.
+
+    Twisted would answer both with a traceback: it is stopping already.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, _end_now)
+
+
+def _end_now(number: int, frame: object) -> NoReturn:
+    sys.stderr.write("chanserv: ended before it had stopped\n")
+    sys.stderr.flush()
+    os._exit(128 + number)
+
+
+def _find_code(options: Options) -> None:
+    """
+    Make the site's modules importable: C{twistd} does not run from the
+    project's directory as C{manage.py} does.
+
+    @raise ConfigurationError: there is no such directory.
+    """
+    if options["chdir"]:
+        try:
+            os.chdir(options["chdir"])
+        except OSError as error:
+            raise ConfigurationError(f"--chdir={options['chdir']}: {error.strerror}") from error
+    if options["pythonpath"] and not os.path.isdir(options["pythonpath"]):
+        raise ConfigurationError(f"--pythonpath={options['pythonpath']} is no directory")
+    for path in (os.getcwd(), os.path.abspath(options["pythonpath"] or os.curdir)):
+        if path not in sys.path:
+            sys.path.insert(0, path)
