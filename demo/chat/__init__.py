@@ -1,0 +1,1 @@
+"""A chat with rooms: pages, sockets, groups, presence and history."""

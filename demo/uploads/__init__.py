@@ -1,0 +1,1 @@
+"""An upload with progress: the server says what arrived, and keeps nothing."""
