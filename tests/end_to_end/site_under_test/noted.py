@@ -1,0 +1,3 @@
+"""What the site has seen, in order; its view C{/notes/} tells it."""
+
+noted: list[str] = []

@@ -1,0 +1,209 @@
+"""Tests for C{chanserv.tap} and C{chanserv.options}."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.python.usage import Options as AnyOptions
+from twisted.python.usage import UsageError
+
+from chanserv.options import (
+    CHOICES,
+    read_count,
+    read_duration,
+    read_size,
+    show_duration,
+    show_size,
+)
+from chanserv.server.limits import Limits
+from chanserv.service import Config
+from chanserv.tap import Options
+
+SITE = "--settings=mysite.settings"
+
+
+def config(*arguments: str) -> Config:
+    options = Options()
+    options.parseOptions(list(arguments))
+    return options.config
+
+
+def refusal(*arguments: str) -> str:
+    with pytest.raises(UsageError) as caught:
+        config(*arguments)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+class TestValues:
+    @pytest.mark.parametrize(
+        ("text", "size"),
+        [
+            ("0", 0),
+            ("512", 512),
+            ("64K", 65536),
+            ("10M", 10 * 2**20),
+            ("1g", 2**30),
+            ("10MB", 10 * 2**20),
+            ("10MiB", 10 * 2**20),
+            ("100B", 100),
+        ],
+    )
+    def test_sizes_are_bytes_or_have_a_binary_unit(self, text: str, size: int) -> None:
+        assert read_size(text) == size
+
+    @pytest.mark.parametrize("text", ["", "10X", "-1", "1.5M", "M", "ten", "1 M", "9" * 20, "٣"])
+    def test_other_sizes_are_refused(self, text: str) -> None:
+        with pytest.raises(ValueError, match="is not a size"):
+            read_size(text)
+
+    @pytest.mark.parametrize(
+        ("text", "seconds"),
+        [
+            ("30", 30),
+            ("1.5", 1.5),
+            ("500ms", 0.5),
+            ("30s", 30),
+            ("2m", 120),
+            ("1h", 3600),
+            ("1d", 86400),
+            ("0", 0),
+        ],
+    )
+    def test_times_are_seconds_or_have_a_unit(self, text: str, seconds: float) -> None:
+        assert read_duration(text) == seconds
+
+    @pytest.mark.parametrize("text", ["", "abc", "-1", "1w", "inf", "nan", "1e3", "1 s"])
+    def test_other_times_are_refused(self, text: str) -> None:
+        with pytest.raises(ValueError, match="is not a time"):
+            read_duration(text)
+
+    @pytest.mark.parametrize("text", ["", "x", "1.5", "1_000", "0x10"])
+    def test_counts_are_whole_numbers(self, text: str) -> None:
+        with pytest.raises(ValueError, match="is not a whole number"):
+            read_count(text)
+
+    @given(st.integers(0, 10**12))
+    def test_a_size_is_shown_as_it_can_be_read(self, size: int) -> None:
+        assert read_size(show_size(size)) == size
+
+    @pytest.mark.parametrize("seconds", [0, 0.02, 0.5, 1, 1.5, 30, 120, 86400])
+    def test_a_time_is_shown_as_it_can_be_read(self, seconds: float) -> None:
+        assert read_duration(show_duration(seconds)) == pytest.approx(seconds)
+
+
+class TestConfig:
+    def test_without_options_it_is_the_default(self) -> None:
+        assert config() == Config()
+
+    def test_what_is_given_is_taken(self) -> None:
+        assert config(
+            SITE,
+            "--layer=mysite.asgi:layer",
+            "--threads=8",
+            "--unordered",
+            "--websocket-compression",
+            "--root-path=/shop/",
+            "--access-log=-",
+            "--stop-timeout=1m",
+        ) == Config(
+            settings="mysite.settings",
+            layer="mysite.asgi:layer",
+            threads=8,
+            ordered=False,
+            compression=True,
+            root_path="/shop",
+            access_log="-",
+            stop_timeout=60,
+        )
+
+    def test_endpoints_add_up_and_replace_the_default(self) -> None:
+        assert config("--listen=tcp:1", "--listen=unix:x").listen == ("tcp:1", "unix:x")
+
+    def test_no_listen_means_none(self) -> None:
+        assert config("--no-listen", SITE).listen == ()
+
+    def test_every_limit_of_the_interface_server_has_an_option_with_its_default(self) -> None:
+        limits = {one.limit: one.default for one in CHOICES.values() if one.limit}
+        assert limits == {one.name: one.default for one in fields(Limits)}
+
+    def test_limits_are_taken_in_their_units(self) -> None:
+        assert config("--max-body=10M", "--http-timeout=2m", "--max-connections=7").limits == (
+            replace(Limits(), body_bytes=10 * 2**20, http_timeout=120, connections=7)
+        )
+
+    def test_options_are_shared_by_nobody(self) -> None:
+        config("--listen=tcp:1")
+        assert config().listen == Config().listen
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["--foo"], "--foo"),
+            (["runserver"], "'runserver'"),
+            (["--threads=x"], "--threads=x is not a whole number"),
+            (["--threads=-1"], "--threads=-1 must be 0"),
+            (["--max-body=10X"], "--max-body=10X is not a size: write bytes, or 64K"),
+            (["--max-body=0"], "--max-body must be above 0"),
+            (["--max-body-memory=1K"], "--body-part (65536) must not be above --max-body-memory"),
+            (["--http-timeout=soon"], "--http-timeout=soon is not a time"),
+            (["--root-path=shop"], "--root-path=shop must begin with a slash"),
+            (["--settings="], "--settings needs a value"),
+            (["--workers=4"], "--workers=4 needs a layer that processes share"),
+            (["--no-listen", "--listen=tcp:1", SITE], "contradict each other"),
+            (["--no-listen"], "give --settings"),
+            (["--listen=tcp:1", "--listen=tcp:2", "--listen=tcp:1"], "--listen=tcp:1 is given"),
+            (["--no-listen", "--threads=0", SITE], "leaves nothing to do"),
+            (["--unordered=yes"], "--unordered"),
+        ],
+    )
+    def test_a_wrong_value_is_named_in_one_line(self, arguments: list[str], said: str) -> None:
+        assert said in refusal(*arguments)
+
+    def test_as_part_of_twistd_a_wrong_value_ends_the_process_with_one_line(self) -> None:
+        options = Options()
+        options.parent = AnyOptions()
+        with pytest.raises(SystemExit) as caught:
+            options.parseOptions(["--threads=x"])
+        assert isinstance(caught.value.code, str)
+        assert caught.value.code.startswith("chanserv: --threads=x is not a whole number")
+        assert "\n" not in caught.value.code
+
+    def test_an_access_log_to_standard_output_needs_one(self) -> None:
+        for in_foreground in (0, 1):
+            options = Options()
+            options.parent = AnyOptions()
+            options.parent["nodaemon"] = in_foreground
+            arguments = ["--access-log=-", SITE]
+            if in_foreground:
+                options.parseOptions(arguments)
+            else:
+                with pytest.raises(SystemExit, match="--access-log=- would be lost"):
+                    options.parseOptions(arguments)
+
+
+class TestHelp:
+    def test_it_names_every_option_once_with_its_default(self) -> None:
+        text = Options().getUsage(width=100)
+        for name, choice in CHOICES.items():
+            assert text.count(f"\n  --{name}") >= 1, name
+            assert choice.doc.split()[0] in text
+        assert "[tcp:8000:interface=127.0.0.1]" in text
+        assert "[4]" in text
+        assert "[32K]" in text
+
+    @pytest.mark.parametrize("width", [80, 100])
+    def test_it_fits_the_terminal(self, width: int) -> None:
+        text, _, examples = Options().getUsage(width=width).partition("Examples:")
+        assert max(map(len, text.splitlines())) <= width
+        assert "twistd -n chanserv --settings=mysite.settings" in examples
+
+    def test_every_option_says_what_it_is_for(self) -> None:
+        for name, choice in CHOICES.items():
+            assert choice.doc.endswith("."), name
