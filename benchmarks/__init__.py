@@ -1,0 +1,1 @@
+"""Measurements that compare chanserv with its peers."""

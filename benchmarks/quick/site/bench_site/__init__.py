@@ -1,0 +1,1 @@
+"""The small site that every server serves."""
