@@ -9,7 +9,7 @@ in its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from chanserv.core.deadlines import NEVER, Deadlines
 from chanserv.names import mailbox_of
@@ -93,15 +93,22 @@ class Groups:
 
     def add(self, group: str, channel: str, now: float) -> None:
         """Make C{channel} a member, or renew its membership."""
+        self.add_until(group, channel, now + self._expiry)
+
+    def add_until(self, group: str, channel: str, deadline: float) -> None:
+        """
+        The same with a deadline of the caller's, which is no earlier than those
+        of the members that share its gathering.
+        """
         mailbox = mailbox_of(channel)
         gatherings = self._groups.setdefault(group, {})
         gathering = gatherings.get(mailbox)
         if gathering is None:
             gathering = gatherings[mailbox] = Gathering(group, mailbox)
-        gathering.renew(channel, now + self._expiry)
+        gathering.renew(channel, deadline)
         self._groups_of.setdefault(channel, set()).add(group)
         if not gathering.scheduled:
-            self._deadlines.add(gathering, now + self._expiry)
+            self._deadlines.add(gathering, deadline)
 
     def discard(self, group: str, channel: str) -> None:
         """End a membership, if there is one."""
@@ -123,6 +130,13 @@ class Groups:
     def gatherings(self, group: str) -> Iterable[Gathering]:
         """The members by mailbox; none of them is empty."""
         return self._groups.get(group, {}).values()
+
+    def memberships(self) -> Iterator[tuple[str, str, float]]:
+        """Each membership: its group, its channel, its deadline."""
+        for group, gatherings in self._groups.items():
+            for gathering in gatherings.values():
+                for channel, deadline in gathering.members.items():
+                    yield group, channel, deadline
 
     def drop_due(self, now: float) -> None:
         """End the memberships whose time has come."""
