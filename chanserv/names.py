@@ -87,6 +87,22 @@ def check_pattern(pattern: str) -> str:
     raise _refusal("channel pattern", pattern, "and a final '!' or '?'")
 
 
+def check_receipt(channel: str) -> str:
+    """
+    Return C{channel} when receipts can be sent to it.
+
+    @raise InvalidChannelName: it is no channel name, or one that several
+        processes may read.
+    """
+    check_channel(channel)
+    if is_process_specific(channel) or is_single_reader(channel):
+        return channel
+    raise InvalidChannelName(
+        f"{channel!r} cannot be given receipts: it needs a '!' or a '?', so that "
+        f"they reach the one who asked"
+    )
+
+
 def check_group(name: str) -> str:
     """
     Return C{name} when it names a group.

@@ -14,6 +14,7 @@ from chanserv.names import (
     check_channel,
     check_group,
     check_pattern,
+    check_receipt,
     check_receivable,
     is_process_specific,
     is_single_reader,
@@ -29,7 +30,13 @@ marked = st.builds(lambda head, mark, rest: head + mark + rest, heads, st.sample
 channels = words | marked
 near_names = st.text(ALPHABET + "!?\n é/", max_size=210)
 
-CHECKS: list[Callable[[Any], str]] = [check_channel, check_receivable, check_pattern, check_group]
+CHECKS: list[Callable[[Any], str]] = [
+    check_channel,
+    check_receivable,
+    check_pattern,
+    check_group,
+    check_receipt,
+]
 
 
 def is_channel(name: str) -> bool:
@@ -53,6 +60,15 @@ def test_channels_are_the_names_of_the_grammar_and_no_others(name: str) -> None:
     else:
         with pytest.raises(InvalidChannelName):
             check_channel(name)
+
+
+@given(near_names)
+def test_receipts_go_to_the_channels_with_a_mark(name: str) -> None:
+    if is_channel(name) and ("!" in name or "?" in name):
+        assert check_receipt(name) is name
+    else:
+        with pytest.raises(InvalidChannelName):
+            check_receipt(name)
 
 
 @given(near_names)

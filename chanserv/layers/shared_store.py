@@ -29,7 +29,7 @@ from chanserv.names import (
     check_channel,
     check_group,
     check_pattern,
-    is_process_specific,
+    check_receipt,
     is_single_reader,
     mailbox_of,
 )
@@ -61,7 +61,7 @@ class SharedStore(ServedStore):
         """Check and put one message; see L{Store.put}."""
         check_channel(channel)
         if receipt is not None:
-            _check_receipt(receipt)
+            check_receipt(receipt)
         sealed = seal(message)
         with self._lock:
             if self._closed:
@@ -188,12 +188,3 @@ class SharedStore(ServedStore):
         # A single-reader channel is as good as never read by two.
         self._known.update(name for name in names if not is_single_reader(name))
         return names
-
-
-def _check_receipt(receipt: str) -> None:
-    check_channel(receipt)
-    if not (is_process_specific(receipt) or is_single_reader(receipt)):
-        raise InvalidChannelName(
-            f"{receipt!r} cannot be given receipts: it needs a '!' or a '?', so that "
-            f"they reach the one who asked"
-        )
