@@ -210,10 +210,13 @@ class Outcome(StrEnum):
     """Its reader has finished with it."""
 
     EXPIRED = "expired"
-    """It waited longer than the layer's expiry and was dropped unread."""
+    """It waited longer than the layer's expiry, or was put off too often, and was
+    dropped."""
 
     LOST = "lost"
-    """Its reader went away before it had finished, or could not use it."""
+    """Its reader went away before it had finished, or could not use it.  A message
+    of a channel that the layer is told to redeliver is not lost by that: it is
+    handed out again, first in line, and there is no receipt yet."""
 
 
 class Delivery:

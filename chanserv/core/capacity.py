@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
-from fnmatch import translate
 from typing import Final, TypeAlias
 
+from chanserv.core.patterns import Pattern, matcher
 from chanserv.errors import ConfigurationError
 from chanserv.names import is_process_specific
 
@@ -18,9 +17,6 @@ MAILBOX_CAPACITY: Final = 10_000
 """Deliveries a mailbox holds: it carries the replies of every connection of a
 process, so the figure of one channel would drop answers under ordinary load."""
 
-Pattern: TypeAlias = "str | re.Pattern[str]"
-"""A glob (C{websocket.*}) or a compiled regular expression."""
-
 Rules: TypeAlias = "Mapping[Pattern, int] | Iterable[tuple[Pattern, int]]"
 """Capacities by pattern; the first that matches counts."""
 
@@ -30,9 +26,7 @@ class Capacities:
     The capacity of each mailbox.
 
     Patterns are matched against the name a message waits under: for a
-    process-specific channel, the mailbox with its C{!}.  A glob matches the
-    whole name; a regular expression matches from its start, as
-    C{re.Pattern.match} does.
+    process-specific channel, the mailbox with its C{!}.  See L{matcher}.
     """
 
     __slots__ = ("_default", "_mailbox", "_rules")
@@ -98,11 +92,4 @@ def _rule(pair: object) -> tuple[Callable[[str], object], int]:
         )
     pattern, capacity = pair
     checked_count(f"channel_capacity of {pattern!r}", capacity)
-    if isinstance(pattern, str):
-        return re.compile(translate(pattern)).match, capacity
-    if isinstance(pattern, re.Pattern) and isinstance(pattern.pattern, str):
-        return pattern.match, capacity
-    raise ConfigurationError(
-        f"channel_capacity: {pattern!r} is no pattern: use a glob such as 'websocket.*', "
-        f"or a compiled regular expression over str"
-    )
+    return matcher("channel_capacity", pattern), capacity

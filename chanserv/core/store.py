@@ -24,6 +24,7 @@ from chanserv.core.capacity import Capacities
 from chanserv.core.deadlines import NEVER, Deadlines
 from chanserv.core.groups import Groups
 from chanserv.core.mailbox import Mailbox, Parcel
+from chanserv.core.patterns import NamePatterns
 from chanserv.errors import ChannelFull, MessageTooLarge
 from chanserv.messages import Outcome, SealedMessage
 from chanserv.names import mailbox_of
@@ -38,6 +39,9 @@ RECEIPTS: Final = {
 }
 """The message that tells of each outcome."""
 
+NO_NAMES: Final = NamePatterns("")
+"""No mailbox at all."""
+
 _turn_of: Final = attrgetter("turn")
 
 
@@ -49,6 +53,7 @@ class Store:
         put, in the order of that; the caller clears it.
     @ivar due: nothing in the store expires before this time; L{NEVER} while
         it is empty.
+    @ivar redelivers: the mailboxes whose messages are not lost with their reader.
     """
 
     __slots__ = (
@@ -68,6 +73,7 @@ class Store:
         "_watched",
         "arrived",
         "due",
+        "redelivers",
     )
 
     def __init__(
@@ -77,6 +83,7 @@ class Store:
         capacities: Capacities,
         max_message_size: int,
         watched: Container[str] = (),
+        redelivers: NamePatterns = NO_NAMES,
     ) -> None:
         """
         @param expiry: seconds that a message waits.
@@ -89,6 +96,7 @@ class Store:
         self._capacities = capacities
         self._max_message_size = max_message_size
         self._watched = watched
+        self.redelivers = redelivers
         self._groups = Groups(group_expiry)
         self.clear()
 
@@ -213,16 +221,31 @@ class Store:
         self._deadlines.add(self._return(parcel), parcel[0])
         self.due = min(self.due, parcel[0])
 
-    def settle(self, mailbox: str, receipt: str, outcome: Outcome, now: float) -> None:
+    def is_leased(self, parcel: Parcel) -> bool:
+        """Whether the store is to hear what becomes of a parcel that is taken."""
+        return parcel[3] is not None or (
+            bool(self.redelivers) and mailbox_of(parcel[1][0]) in self.redelivers
+        )
+
+    def settle(self, parcel: Parcel, outcome: Outcome, now: float) -> None:
         """
-        Tell the channel C{receipt} what became of a message of C{mailbox}.
+        Say what became of a parcel that was taken, and is leased.
+
+        Whoever wants a receipt gets it.  One that was lost, in a mailbox that
+        redelivers, goes back to the front instead.
         """
+        _, recipients, _, receipt = parcel
         if outcome is Outcome.LOST:
+            name = mailbox_of(recipients[0])
+            if self.redelivers and name in self.redelivers:
+                self.put_back(parcel)
+                return
             self._lost += 1
-            where = self._mailboxes.get(mailbox)
+            where = self._mailboxes.get(name)
             if where is not None:
                 where.lost += 1
-        self.put_receipt(receipt, outcome, now)
+        if receipt is not None:
+            self.put_receipt(receipt, outcome, now)
 
     def exists(self, name: str) -> bool:
         """Whether a mailbox has this very name."""

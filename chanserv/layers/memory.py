@@ -7,7 +7,7 @@ and tests.  Its cost is a lock and a few dictionary look-ups for each message.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -22,6 +22,7 @@ from chanserv.core.capacity import (
     checked_count,
     checked_seconds,
 )
+from chanserv.core.patterns import NamePatterns, Pattern
 from chanserv.errors import ChannelLayerError
 from chanserv.interfaces import IBlockingChannelLayer, IChannelLayer
 from chanserv.layers.memory_face import MemoryFace
@@ -64,6 +65,7 @@ class MemoryChannelLayer:
         channel_capacity: Rules | None = None,
         mailbox_capacity: int = MAILBOX_CAPACITY,
         max_message_size: int = MAX_MESSAGE_SIZE,
+        redeliver: Iterable[Pattern] | None = None,
         clock: IReactorTime | None = None,
         call_from_thread: Callable[..., object] | None = None,
     ) -> None:
@@ -76,6 +78,8 @@ class MemoryChannelLayer:
         @param mailbox_capacity: deliveries that the mailbox of a
             process-specific channel holds.
         @param max_message_size: bytes that one message may hold.
+        @param redeliver: channels, by glob or compiled regular expression,
+            whose messages are handed out again when they were lost.
         @param clock: the reactor; or L{None} in a process that runs none,
             where what expires is noticed by the next operation.
         @param call_from_thread: C{reactor.callFromThread}; or L{None} where the
@@ -89,6 +93,7 @@ class MemoryChannelLayer:
             group_expiry=self.group_expiry,
             capacities=Capacities(capacity, mailbox_capacity, channel_capacity),
             max_message_size=checked_count("max_message_size", max_message_size),
+            redelivers=NamePatterns("redeliver", redeliver),
             clock=clock,
             call_from_thread=call_from_thread,
         )

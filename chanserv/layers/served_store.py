@@ -30,11 +30,11 @@ from twisted.python.failure import Failure
 from chanserv.core.capacity import Capacities
 from chanserv.core.deadlines import NEVER
 from chanserv.core.mailbox import Parcel
+from chanserv.core.patterns import NamePatterns
 from chanserv.core.readers import Readers
 from chanserv.core.store import Store
 from chanserv.errors import LayerUnavailable
 from chanserv.messages import Delivery, Outcome, SealedMessage
-from chanserv.names import mailbox_of
 
 SERVED_AT_ONCE: Final = 1_000
 """Waiting Deferreds fired before the reactor gets a turn: two readers that
@@ -88,6 +88,7 @@ class ServedStore:
         group_expiry: float,
         capacities: Capacities,
         max_message_size: int,
+        redelivers: NamePatterns,
         clock: IReactorTime | None,
         call_from_thread: Callable[..., object] | None,
     ) -> None:
@@ -106,7 +107,12 @@ class ServedStore:
         self._lock = threading.RLock()
         self._readers: Readers[DeferredReader | ThreadReader] = Readers()
         self._store = Store(
-            expiry, group_expiry, capacities, max_message_size, self._readers.by_mailbox
+            expiry,
+            group_expiry,
+            capacities,
+            max_message_size,
+            self._readers.by_mailbox,
+            redelivers,
         )
         self._closed = False
         # The reactor's own:
@@ -168,18 +174,18 @@ class ServedStore:
             found = self._await(reader, timeout)
         if found is None:
             return None
-        channel, (_, _, message, receipt) = found
-        if receipt is not None:
-            self.settle(mailbox_of(channel), receipt, Outcome.SETTLED)
-        return channel, message
+        channel, parcel = found
+        if parcel[3] is not None:
+            self.settle(parcel, Outcome.SETTLED)
+        return channel, parcel[2]
 
     # Settling
 
-    def settle(self, mailbox: str, receipt: str, outcome: Outcome) -> None:
-        """Give a receipt; see L{Store.settle}."""
+    def settle(self, parcel: Parcel, outcome: Outcome) -> None:
+        """Say what became of a parcel; see L{Store.settle}."""
         with self._lock:
             if not self._closed:
-                self._store.settle(mailbox, receipt, outcome, self._now())
+                self._store.settle(parcel, outcome, self._now())
 
     def settle_all(self, deliveries: Iterable[Delivery]) -> None:
         """
@@ -358,19 +364,18 @@ class ServedStore:
         return reader.found
 
     def _deliveries(self, parcels: list[Parcel]) -> list[Delivery]:
+        is_leased = self._store.is_leased
         return [
             Delivery(
-                recipients,
-                message,
-                None
-                if receipt is None
-                else partial(self._settle_here, mailbox_of(recipients[0]), receipt),
+                parcel[1],
+                parcel[2],
+                partial(self._settle_here, parcel) if is_leased(parcel) else None,
             )
-            for _, recipients, message, receipt in parcels
+            for parcel in parcels
         ]
 
-    def _settle_here(self, mailbox: str, receipt: str, outcome: Outcome) -> None:
-        self.settle(mailbox, receipt, outcome)
+    def _settle_here(self, parcel: Parcel, outcome: Outcome) -> None:
+        self.settle(parcel, outcome)
         self.attend()
 
 

@@ -303,7 +303,7 @@ class ThreadTeam(Service):
                     counters.expired += 1
                     unfinished.append((run.delivery, Outcome.EXPIRED))
                 case Ending.LATER if not self._postpone(run):
-                    unfinished.append((run.delivery, Outcome.LOST))
+                    unfinished.append((run.delivery, Outcome.EXPIRED))
         self._dispatch.send(runs, settled)
         for delivery, outcome in unfinished:
             delivery.settle(outcome)

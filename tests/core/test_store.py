@@ -8,7 +8,7 @@ from chanserv.core.capacity import Capacities
 from chanserv.core.deadlines import NEVER
 from chanserv.core.store import MAX_IDLE, Store
 from chanserv.errors import ChannelFull, MessageTooLarge
-from chanserv.messages import Outcome, SealedMessage
+from chanserv.messages import Outcome, SealedMessage, seal
 
 
 def store(watched: tuple[str, ...] = (), capacity: int = 100) -> Store:
@@ -224,7 +224,7 @@ OPERATIONS: dict[str, Callable[[Store], object]] = {
     "put_receipt": lambda one: one.put_receipt("s!1", Outcome.LOST, 60),
     "take": lambda one: one.take(["b"], 1, 60),
     "take_one": lambda one: one.take_one(["b"], 60),
-    "settle": lambda one: one.settle("b", "s!1", Outcome.LOST, 60),
+    "settle": lambda one: one.settle((9, ("b",), seal({}), "s!1"), Outcome.LOST, 60),
     "add_member": lambda one: one.add_member("h", "b", 60),
     "discard_member": lambda one: one.discard_member("h", "b", 60),
     "forget": lambda one: one.forget("b", 60),

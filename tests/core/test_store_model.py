@@ -15,7 +15,7 @@ from chanserv.core.deadlines import NEVER
 from chanserv.core.mailbox import Parcel
 from chanserv.core.store import Store
 from chanserv.errors import ChannelFull
-from chanserv.messages import Outcome, SealedMessage
+from chanserv.messages import Outcome, SealedMessage, seal
 from chanserv.names import mailbox_of
 
 EXPIRY = 10
@@ -145,7 +145,8 @@ class StoreKeepsToItsModel(RuleBasedStateMachine):
     def settle(self, mailbox: str, outcome: Outcome) -> None:
         self.expire()
         kept = self.store.exists(mailbox)
-        self.store.settle(mailbox, "r!9", outcome, self.now)
+        parcel = (self.now, (mailbox,), seal({}), "r!9")
+        self.store.settle(parcel, outcome, self.now)
         if outcome is Outcome.LOST and kept:
             self.model.count(mailbox).lost += 1
         self.receipt("r!9")

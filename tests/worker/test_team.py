@@ -345,7 +345,7 @@ class PuttingOff(TeamTestCase):
         self.play(lambda: self.layer.outcomes)
         self.assertEqual(self.seen, list(range(11)))
         self.assertEqual(team.counters.dropped, 1)
-        self.assertEqual(self.layer.outcomes, [("http.request", Outcome.LOST)])
+        self.assertEqual(self.layer.outcomes, [("http.request", Outcome.EXPIRED)])
         (answer,) = self.layer.sent
         self.assertEqual(answer.message["status"], 503)
 

@@ -98,7 +98,7 @@ class TogetherWithTheMemoryLayer(SynchronousTestCase):
             [("server!1", {"text": "done"}), ("server!1", {"receipt": "settled"})],
         )
 
-    def test_a_message_put_off_for_ever_is_lost_to_its_sender(self):
+    def test_the_sender_of_a_message_put_off_for_ever_hears_of_it(self):
         def consumer(channel, message, outbox):
             raise ConsumeLater
 
@@ -106,7 +106,7 @@ class TogetherWithTheMemoryLayer(SynchronousTestCase):
         self.listen()
         self.layer.send("websocket.receive", {"text": "x"}, receipt="server!1")
         self.pass_time_until(lambda: self.received)
-        self.assertEqual(self.received, [("server!1", {"receipt": "lost"})])
+        self.assertEqual(self.received, [("server!1", {"receipt": "expired"})])
 
     def test_replies_to_a_full_mailbox_arrive_in_order_once_there_is_room(self):
         def consumer(channel, message, outbox):

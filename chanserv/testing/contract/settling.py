@@ -7,6 +7,8 @@ goes on without.
 
 from __future__ import annotations
 
+import re
+
 from chanserv.errors import ChannelFull, InvalidChannelName
 from chanserv.messages import Outcome, Send
 from chanserv.testing.contract.case import LayerCase
@@ -137,3 +139,66 @@ class Settling(LayerCase):
         for receipt in ("ordinary", "a b", ""):
             await self.refused(layer.send("channel", {}, receipt), InvalidChannelName)
         self.assertEqual(await self.read(layer, "channel"), [])
+
+    async def test_a_lost_message_of_a_channel_to_redeliver_is_handed_out_again_first(self) -> None:
+        for pattern in ("jobs.*", re.compile(r"jobs\.")):
+            layer = await self.layer(redeliver=[pattern])
+            for number in range(3):
+                await layer.send("jobs.mail", {"number": number})
+            if not layer.settles:
+                return
+            first = await self.take_one(layer, "jobs.mail")
+            first.settle(Outcome.LOST)
+            self.assertEqual(self.numbers(await self.read(layer, "jobs.mail")), [0, 1, 2])
+            statistics = await layer.channel_statistics("jobs.mail")
+            self.assertEqual(statistics["messages_lost_count"], 0)
+            self.assertEqual(statistics["messages_count"], 3)
+
+    async def test_a_message_handed_out_again_gives_its_receipt_when_it_is_settled(self) -> None:
+        layer = await self.layer(redeliver=["channel"])
+        await layer.send("channel", {"number": 1}, "process!x")
+        if not layer.settles:
+            return
+        (await self.take_one(layer, "channel")).settle(Outcome.LOST)
+        self.assertEqual(await self.read(layer, "process!"), [])
+        again = await self.take_one(layer, "channel")
+        self.assertEqual((again.channel, again.message), ("channel", {"number": 1}))
+        again.settle()
+        self.assertEqual(await self.read_messages(layer, "process!"), [{"receipt": "settled"}])
+        self.assertEqual(await self.read(layer, "channel"), [])
+
+    async def test_a_settled_message_of_a_channel_to_redeliver_is_gone(self) -> None:
+        layer = await self.layer(redeliver=["*"])
+        await layer.send("channel", {"number": 1})
+        delivery = await self.take_one(layer, "channel")
+        await layer.send_batch([], [delivery])
+        delivery.settle(Outcome.LOST)
+        self.assertEqual(await self.read(layer, "channel"), [])
+
+    async def test_a_reader_that_waits_gets_what_is_handed_out_again(self) -> None:
+        layer = await self.layer(redeliver=["channel"])
+        await layer.send("channel", {"number": 1})
+        if not layer.settles:
+            return
+        delivery = await self.take_one(layer, "channel")
+        waiting = layer.receive(["channel"])
+        delivery.settle(Outcome.LOST)
+        self.assertEqual(self.numbers(await waiting), [1])
+
+    async def test_a_message_is_not_handed_out_again_past_its_expiry(self) -> None:
+        layer = await self.layer(redeliver=["channel"], expiry=self.expiry)
+        await layer.send("channel", {"number": 1}, "process!x")
+        delivery = await self.take_one(layer, "channel")
+        await self.pass_time(self.expiry * 1.1)
+        delivery.settle(Outcome.LOST)
+        self.assertEqual(await self.read(layer, "channel"), [])
+        expected = [{"receipt": "expired"}] if layer.settles else []
+        self.assertEqual(await self.read_messages(layer, "process!"), expected)
+
+    async def test_other_channels_are_not_redelivered(self) -> None:
+        layer = await self.layer(redeliver=["jobs.*"])
+        await layer.send("channel", {"number": 1}, "process!x")
+        (await self.take_one(layer, "channel")).settle(Outcome.LOST)
+        self.assertEqual(await self.read(layer, "channel"), [])
+        expected = [{"receipt": "lost"}] if layer.settles else []
+        self.assertEqual(await self.read_messages(layer, "process!"), expected)
