@@ -17,6 +17,7 @@ from chanserv.layers import MemoryChannelLayer
 from chanserv.messages import Delivery, Message, Operation, seal
 from chanserv.testing import ChannelLayerContract
 from chanserv.testing.fakes import PlainLayer
+from tests.testing.peer_layers import PeerLayer
 
 
 class SlowLayer(PlainLayer):
@@ -91,14 +92,14 @@ class SlowLayerKeepsTheContract(ChannelLayerContract, TestCase):
         from twisted.internet import reactor
 
         self.clock = Clock()
-        layer: Any = SlowLayer(MemoryChannelLayer(clock=self.clock, **config))
+        layer: Any = SlowLayer(PeerLayer(MemoryChannelLayer(clock=self.clock, **config)))
         return deferLater(reactor, 0, lambda: layer)
 
     def make_peer(self, layer: Any) -> Any:
-        peer = SlowLayer(layer.original)
-        # The store is closed once, by the one who made it.
-        peer.close = lambda: None
-        return peer
+        return SlowLayer(layer.original.peer())
+
+    def kill_peer(self, peer: Any) -> None:
+        peer.original.close()
 
     def advance(self, seconds: float) -> Deferred[None]:
         from twisted.internet import reactor
