@@ -42,6 +42,16 @@ STATICFILES_DIRS = [Path(__file__).parent / "static"]
 USE_TZ = True
 CHANNEL_LAYERS = {"default": {"ROUTING": "mysite.routing.channel_routing"}}
 """
+RELOADER_TELLS = """
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "loggers": {"django.utils.autoreload": {"handlers": ["console"], "level": "DEBUG"}},
+}
+"""
+"""More settings, with which Django's reloader names each file that it begins to watch:
+a change made before that it would take for the original."""
 URLS = """
 from django.http import HttpResponse, StreamingHttpResponse
 from django.urls import path
@@ -80,12 +90,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_project(tmp_path_factory.mktemp("project"))
 
 
-def write_project(where: Path) -> Path:
+def write_project(where: Path, settings: str = SETTINGS) -> Path:
     site = where / "mysite"
     (site / "static").mkdir(parents=True)
     (where / "manage.py").write_text(MANAGE)
     (site / "__init__.py").touch()
-    (site / "settings.py").write_text(SETTINGS)
+    (site / "settings.py").write_text(settings)
     (site / "urls.py").write_text(URLS)
     (site / "routing.py").write_text(ROUTING)
     (site / "words.py").write_text('WORD = "hello"\n')
@@ -265,18 +275,22 @@ def test_control_c_ends_it_cleanly(project: Path) -> None:
         assert "Traceback" not in server.log
 
 
+def save(file: Path, text: str) -> None:
+    """Write a file so that a reloader sees it, which compares times that may be coarse."""
+    file.write_text(text)
+    later = time.time() + 2
+    os.utime(file, (later, later))
+
+
 def test_a_changed_file_reloads_the_site(tmp_path: Path) -> None:
-    project = write_project(tmp_path)
+    project = write_project(tmp_path, SETTINGS + RELOADER_TELLS)
     with running(project) as server:
         server.wait_until_it_serves()
         assert "Watching for file changes with StatReloader" in server.log
         client = WebSocket(server.port, "/chat/")
         assert client.ask("one") == "ONE"
-        words = project / "mysite" / "words.py"
-        words.write_text('WORD = "changed"\n')
-        # Files are compared by their times, which may be coarse.
-        later = time.time() + 2
-        os.utime(words, (later, later))
+        server.wait_until(lambda: "words.py first seen" in server.log, "it is watched")
+        save(project / "mysite" / "words.py", 'WORD = "changed"\n')
         server.wait_until(lambda: server.get() == (200, "changed"), "it has reloaded")
         client.close()
         assert "words.py changed, reloading." in server.log
@@ -285,15 +299,13 @@ def test_a_changed_file_reloads_the_site(tmp_path: Path) -> None:
 
 
 def test_a_mistake_in_the_routing_is_told_and_mended_by_a_change(tmp_path: Path) -> None:
-    project = write_project(tmp_path)
-    settings = project / "mysite" / "settings.py"
-    settings.write_text(SETTINGS.replace("mysite.routing.", "mysite.routng."))
+    settings = SETTINGS + RELOADER_TELLS
+    project = write_project(tmp_path, settings.replace("mysite.routing.", "mysite.routng."))
     with running(project) as server:
         server.wait_until(lambda: "(chanserv.E002)" in server.log, "the mistake is told")
         assert "names 'mysite.routng.channel_routing', and there is no module" in server.log
-        settings.write_text(SETTINGS)
-        later = time.time() + 2
-        os.utime(settings, (later, later))
+        server.wait_until(lambda: "settings.py first seen" in server.log, "it is watched")
+        save(project / "mysite" / "settings.py", settings)
         server.wait_until_it_serves()
 
 
