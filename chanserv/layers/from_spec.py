@@ -30,6 +30,14 @@ _DOTTED: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*\Z")
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]*):(.*)\Z", re.DOTALL)
 
 
+class ReactorNeeded(ConfigurationError):
+    """
+    A layer was to be made without a reactor, and cannot be.
+
+    All else about it has been found right by then.
+    """
+
+
 def make_layer(
     spec: Spec, reactor: Any, config: Mapping[str, object] | None = None
 ) -> IChannelLayer:
@@ -39,6 +47,7 @@ def make_layer(
     @param reactor: what it lives on; L{None} in a process that runs none.
     @param config: options that count before those in C{spec}, by the names
         that C{CONFIG} has them under.
+    @raise ReactorNeeded: C{reactor} is L{None}, and the layer cannot do without.
     @raise ConfigurationError: C{spec} is wrong; one line says what would be right.
     """
     config = config or {}
@@ -118,7 +127,7 @@ def _memory_from_url(rest: str, reactor: Any, config: Mapping[str, object]) -> I
     given["channel_capacity"] = rules
     given.update(config)
     _check_config("memory:", MemoryChannelLayer, given)
-    return MemoryChannelLayer.for_reactor(reactor, **given)
+    return _provided(_made(MemoryChannelLayer, reactor, given), "memory:")
 
 
 SCHEMES: Final[dict[str, Maker]] = {
@@ -164,12 +173,31 @@ def _from_settings(
     if not callable(kind):
         raise ConfigurationError(f"BACKEND {backend!r} is no class: {kind!r}")
     _check_config(backend, kind, config)
-    for_reactor = getattr(kind, "for_reactor", None)
     try:
-        layer = kind(**config) if for_reactor is None else for_reactor(reactor, **config)
+        layer = _made(kind, reactor, config)
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"CONFIG of {backend} is refused: {_one_line(error)}") from error
     return _provided(layer, f"BACKEND {backend!r}")
+
+
+def _made(kind: Any, reactor: Any, config: Mapping[str, Any]) -> Any:
+    """
+    Make a layer of the class C{kind}, of C{config} that has been checked.
+
+    @raise ReactorNeeded: there is no reactor, and the layer has no face that
+        does without.
+    """
+    ours = isinstance(kind, type) and IChannelLayer.implementedBy(kind)
+    if reactor is None and ours and not hasattr(kind, "blocking_face"):
+        raise ReactorNeeded(
+            f"{kind.__name__} lives on a reactor, and none was given: in a process that runs "
+            f"none, make it with chanserv.layers.blocking_layer"
+        )
+    if getattr(reactor, "for_guests", False) and hasattr(kind, "for_guest"):
+        return kind.for_guest(reactor, **config)
+    if hasattr(kind, "for_reactor"):
+        return kind.for_reactor(reactor, **config)
+    return kind(**config)
 
 
 _GIVEN_BY_US: Final = frozenset({"clock", "call_from_thread"})
