@@ -1,0 +1,39 @@
+"""The worked example of a channel layer keeps the whole contract."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import TestCase
+
+from chanserv.interfaces import IChannelLayer
+from chanserv.testing import BlockingLayerContract, ChannelLayerContract
+from tests.docs.examples import example
+
+layers = example("small_layer")
+
+
+class SmallLayerKeepsTheContract(ChannelLayerContract, TestCase):
+    quiet = 0.0
+    kind = layers.SmallLayer
+
+    def make_layer(self, **config: Any) -> IChannelLayer:
+        self.clock = Clock()
+        layer: IChannelLayer = self.kind(self.clock, **config)
+        return layer
+
+    def advance(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+
+class SettlingLayerKeepsTheContract(SmallLayerKeepsTheContract):
+    kind = layers.SettlingLayer
+
+
+class SettlingLayerKeepsTheContractOfItsBlockingFace(BlockingLayerContract, TestCase):
+    def make_layer(self, **config: Any) -> IChannelLayer:
+        from twisted.internet import reactor
+
+        layer: IChannelLayer = layers.SettlingLayer(reactor, **config)
+        return layer
