@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import unittest
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -258,6 +259,8 @@ def outcome_of(broken: type[Broken], test: str) -> unittest.TestResult:
 
     result = unittest.TestResult()
     Trial(test).run(result)
+    # What a broken layer leaves behind is none of the next test's.
+    gc.collect()
     assert result.testsRun == 1
     return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import unittest
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -149,6 +150,8 @@ def outcome_of(broken: type[BrokenPeer], test: str) -> unittest.TestResult:
 
     result = unittest.TestResult()
     Trial(test).run(result)
+    # What a broken layer leaves behind is none of the next test's.
+    gc.collect()
     assert result.testsRun == 1
     assert not result.skipped
     return result
