@@ -75,6 +75,10 @@ class IChannelLayer(Interface):
 
         One operation that fails does not keep the others back.
 
+        Where the whole trip fails, nothing of it is sent again.  What was to
+        be settled is then lost, as soon as the store can be told: see
+        C{LOST} in L{chanserv.messages.Outcome}.
+
         @return: fires with one entry for each operation: its error, or L{None}.
         """
 

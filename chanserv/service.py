@@ -30,7 +30,7 @@ from chanserv.errors import ConfigurationError
 from chanserv.interfaces import IChannelLayer
 from chanserv.layers.blocking import face_of
 from chanserv.layers.from_spec import make_layer
-from chanserv.layers.memory import MemoryChannelLayer
+from chanserv.layers.reach import within_process
 from chanserv.server import InterfaceServer
 from chanserv.server.access_log import AccessLog
 from chanserv.server.limits import Limits
@@ -155,11 +155,12 @@ def _add_interface_server(
 
 def _check_that_somebody_answers(config: Config, layer: IChannelLayer) -> None:
     """
-    Refuse a memory layer with only one side of it in this process.
+    Refuse a layer that no other process reaches with only one side of it in
+    this one.
 
     @raise ConfigurationError: it is so.
     """
-    if not isinstance(layer, MemoryChannelLayer):
+    if not within_process(layer):
         return
     if config.settings is None or not config.threads:
         missing = "--settings" if config.settings is None else "--threads above 0"
@@ -215,7 +216,7 @@ class _Site:
             application,
             reactor,
             config.threads,
-            alone=isinstance(layer, MemoryChannelLayer),
+            alone=within_process(layer),
             stop_timeout=config.stop_timeout,
         )
 

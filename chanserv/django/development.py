@@ -31,7 +31,7 @@ from chanserv.django.application import DjangoApplication
 from chanserv.django.layers import channel_layers
 from chanserv.layers.blocking import face_of
 from chanserv.layers.from_spec import make_layer
-from chanserv.layers.memory import MemoryChannelLayer
+from chanserv.layers.reach import within_process
 from chanserv.server import InterfaceServer
 from chanserv.server.access_log import AccessLog, quoted
 from chanserv.server.listener import LISTEN_BACKLOG, Listener
@@ -77,7 +77,7 @@ class Development:
                 application,
                 reactor,
                 self.threads,
-                alone=isinstance(layer, MemoryChannelLayer),
+                alone=within_process(layer),
                 stop_timeout=STOP_TIMEOUT,
             )
         service.access_log = DevelopmentLog(sys.stderr, reactor)

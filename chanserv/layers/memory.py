@@ -55,6 +55,7 @@ class MemoryChannelLayer:
 
     extensions = frozenset({"groups", "flush", "statistics"})
     settles = True
+    within_process = True
 
     def __init__(
         self,
