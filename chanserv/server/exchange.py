@@ -288,7 +288,7 @@ class HTTPRequest(http.Request, Recipient):
     def _answer_busy(self) -> None:
         """Answer that no worker is free, and when to come back."""
         after = b"%d" % self.context.limits.retry_after
-        self._answer_plainly(503, "no worker is free", [(b"Retry-After", after)])
+        self._answer_plainly(503, "no worker can take this now", [(b"Retry-After", after)])
 
     def _begin(self, response: Response, delivery: Delivery | None) -> None:
         """Write the head of the response, with as much of its body as is there."""

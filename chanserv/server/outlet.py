@@ -10,6 +10,10 @@ A message that finds its channel full may be parked here for a moment, behind
 those for the same channel that are parked already, and is tried again when
 workers have answered something, or after a short while.  So a burst of more
 clients than the channel holds is a wait for them, and not an error.
+
+What a layer refuses because its store is away is not tried again: the clients
+hear of it at once.  Only the end of a connection's memberships is, since
+nobody else would come back to that.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from twisted.python.failure import Failure
 from chanserv.errors import ChannelFull, ChannelLayerError, LayerUnavailable
 from chanserv.interfaces import IChannelLayer
 from chanserv.messages import Forget, Operation, SealedMessage, Send
+from chanserv.server.absence import Absence
 from chanserv.server.limits import Limits
 from chanserv.server.parking import Parked, Parking
 
@@ -33,6 +38,10 @@ Sent = Callable[[ChannelLayerError | None], object]
 AGAIN_AFTER: Final = 0.05
 """Seconds until parked messages are tried again, where no reply comes in that
 would say sooner that a worker has taken something."""
+
+FORGET_AGAIN_AFTER: Final = 5.0
+"""Seconds until a layer that was away is told again who has left: by then it is
+back, or nobody misses a message for it."""
 
 SAY_FULL_EVERY: Final = 10.0
 """Seconds between two warnings that events are refused: an overload refuses
@@ -60,6 +69,8 @@ class Outlet:
         self._half = limits.parked_events // 2
         self._trying = False
         self._again: IDelayedCall | None = None
+        self._absence = Absence()
+        self._forget_again: IDelayedCall | None = None
         self._refused = 0
         self._silent_until = 0.0
 
@@ -117,6 +128,9 @@ class Outlet:
             self._again.cancel()
         self._again = None
         self._parking.clear()
+        if self._forget_again is not None and self._forget_again.active():
+            self._forget_again.cancel()
+        self._forget_again = None
 
     def _flush(self) -> None:
         operations, self._operations = self._operations, []
@@ -126,16 +140,12 @@ class Outlet:
         def arrived(errors: list[ChannelLayerError | None]) -> None:
             for index, error in enumerate(errors):
                 sent, operation = callbacks[index], operations[index]
-                if (
-                    error is not None
-                    and patient[index]
-                    and isinstance(error, ChannelFull)
-                    and isinstance(operation, Send)
-                    and self._park(operation, sent)
-                ):
-                    continue
-                if patient[index] and isinstance(error, ChannelFull):
+                if error is not None and patient[index] and isinstance(error, ChannelFull):
+                    if isinstance(operation, Send) and self._park(operation, sent):
+                        continue
                     self._say_full(error)
+                if isinstance(error, LayerUnavailable) and isinstance(operation, Forget):
+                    self._remember(operation)
                 if sent is not None:
                     self._tell(sent, error)
 
@@ -146,16 +156,38 @@ class Outlet:
         operations: Sequence[Operation],
         arrived: Callable[[list[ChannelLayerError | None]], None],
     ) -> None:
+        def answered(errors: list[ChannelLayerError | None]) -> None:
+            self._note_absence(errors)
+            arrived(errors)
+
         def failed(failure: Failure) -> None:
             error = failure.value
             if not isinstance(error, ChannelLayerError):
                 self._log.failure("The channel layer failed on a batch", failure)
                 error = LayerUnavailable(f"the channel layer failed: {error}")
-            arrived([error] * len(operations))
+            answered([error] * len(operations))
 
-        self._layer.send_batch(operations).addCallbacks(arrived, failed).addErrback(
+        self._layer.send_batch(operations).addCallbacks(answered, failed).addErrback(
             lambda failure: self._log.failure("Telling the outcome of a batch failed", failure)
         )
+
+    def _note_absence(self, errors: Sequence[ChannelLayerError | None]) -> None:
+        now = self._clock.seconds()
+        if None in errors:
+            self._absence.taken(now)
+        for error in errors:
+            if isinstance(error, LayerUnavailable):
+                self._absence.refused(error, now)
+
+    def _remember(self, operation: Forget) -> None:
+        """Tell the layer later who has left."""
+        self._absence.remember(operation.channel)
+        if self._forget_again is None or not self._forget_again.active():
+            self._forget_again = self._clock.callLater(FORGET_AGAIN_AFTER, self._forget_all)
+
+    def _forget_all(self) -> None:
+        for channel in self._absence.recall():
+            self.forget(channel)
 
     def _tell(self, sent: Sent, error: ChannelLayerError | None) -> None:
         try:

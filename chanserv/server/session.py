@@ -294,7 +294,7 @@ class WebSocketSession(Recipient):
 
     def _refuse_busy(self) -> None:
         after = b"%d" % self.context.limits.retry_after
-        self._refuse(503, "no worker is free", [(b"Retry-After", after)])
+        self._refuse(503, "no worker can take this now", [(b"Retry-After", after)])
 
     def _refuse(self, status: int, text: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         """Answer the handshake with an error."""
