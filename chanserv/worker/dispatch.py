@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from chanserv.errors import ChannelFull, ChannelLayerError
 from chanserv.interfaces import IChannelLayer
-from chanserv.messages import Delivery, GroupSend, Operation, Send
+from chanserv.messages import Delivery, GroupSend, Operation, Outcome, Send
 from chanserv.worker.counters import TeamCounters
 from chanserv.worker.reactor import TeamReactor
 from chanserv.worker.retries import HeldSend, HeldSends
@@ -78,7 +78,7 @@ class Dispatch:
             return
         self.trips += 1
         self._layer.send_batch(operations, settled).addCallbacks(
-            self._sent, self._failed, (operations, runs), {}, (operations, runs)
+            self._sent, self._failed, (operations, runs), {}, (operations, runs, settled)
         ).addErrback(self._bug)
 
     def give_up(self) -> None:
@@ -114,13 +114,20 @@ class Dispatch:
         self._progress()
 
     def _failed(
-        self, failure: Failure, operations: Sequence[Operation], runs: Sequence[Run]
+        self,
+        failure: Failure,
+        operations: Sequence[Operation],
+        runs: Sequence[Run],
+        settled: Sequence[Delivery],
     ) -> None:
         """
         The trip failed as a whole.  Whether the layer has taken any of it cannot
         be known, and a message goes out at most once, so nothing is tried again.
+        Whoever waits for an answer shall hear that there may be none.
         """
         self.trips -= 1
+        for delivery in settled:
+            delivery.settle(Outcome.LOST)
         self._counters.sends_dropped += len(operations)
         if isinstance(failure.value, ChannelLayerError):
             self._log.warn(

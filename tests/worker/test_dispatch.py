@@ -8,7 +8,7 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from chanserv.errors import ChannelFull, InvalidChannelName, LayerUnavailable, MessageTooLarge
-from chanserv.messages import Delivery, GroupSend, Send, seal
+from chanserv.messages import Delivery, GroupSend, Outcome, Send, seal
 from chanserv.worker import retries
 from chanserv.worker.counters import TeamCounters
 from chanserv.worker.dispatch import Dispatch
@@ -137,6 +137,13 @@ class Dispatching(SynchronousTestCase):
         self.assertEqual(line, "2 messages sent by site.consumer were lost: the store is away")
         self.assertEqual(self.counters.sends_dropped, 2)
         self.assertEqual(self.progressed, 1)
+
+    def test_what_a_failed_batch_was_to_settle_is_lost(self):
+        outcomes = []
+        delivery = Delivery(("a",), seal({}), outcomes.append)
+        self.layer.batch_error = LayerUnavailable("the store is away")
+        self.said(lambda: self.dispatch.send([run_of(Send("a", {}))], [delivery]))
+        self.assertEqual(outcomes, [Outcome.LOST])
 
     def test_an_error_that_no_layer_should_give_is_logged_as_a_fault(self):
         self.layer.batch_error = ZeroDivisionError()
