@@ -7,17 +7,29 @@ L{blocking_layer} makes a layer where there is only that.
 A layer may provide its own face, by a method C{blocking_face} that takes a
 callable for "is this the reactor's thread" and returns an
 L{IBlockingChannelLayer<chanserv.interfaces.IBlockingChannelLayer>}.  Every
-other layer is reached through the reactor: see L{ReactorFace}.
+other layer is reached through a reactor, with a L{ReactorFace}: that of the
+process, or one of its own; see L{chanserv.layers.reactor_thread}.
 """
 
 from __future__ import annotations
 
-from typing import Any, cast
+import os
+import sys
+import weakref
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from twisted.python.components import proxyForInterface
+from zope.interface import implementer
+
+from chanserv.errors import ConfigurationError
 from chanserv.interfaces import IBlockingChannelLayer, IChannelLayer
-from chanserv.layers.from_spec import Spec, make_layer
+from chanserv.layers.from_spec import ReactorNeeded, Spec, make_layer
 from chanserv.layers.io_thread import runs_here
 from chanserv.layers.reactor_face import ReactorFace
+
+if TYPE_CHECKING:
+    from chanserv.layers.reactor_thread import ReactorThread
 
 
 def face_of(layer: IChannelLayer, reactor: Any) -> IBlockingChannelLayer:
@@ -41,9 +53,107 @@ def blocking_layer(spec: Spec, **config: object) -> IBlockingChannelLayer:
     Make a channel layer for a process that runs no reactor: a WSGI server's,
     a shell, a task queue's.
 
+    It may be made and used before a fork and after it, in the parent and in
+    the child: each process has connections of its own, made on its first use.
+    They are given up when nobody has the layer any more, and at the program's
+    end, which they do not put off.
+
     @param spec: see L{chanserv.layers.from_spec}.
     @param config: options, by the names that C{CONFIG} has them under; they
         count before those in C{spec}.
     @raise ConfigurationError: C{spec} or C{config} is wrong.
     """
-    return face_of(make_layer(spec, None, config), None)
+    return cast(IBlockingChannelLayer, LayerOfEachProcess(spec, config))
+
+
+class _Made(NamedTuple):
+    """
+    What one process has made.
+
+    @ivar pid: the process.
+    @ivar thread: what runs the layer; L{None} where nothing must.
+    """
+
+    face: IBlockingChannelLayer
+    pid: int
+    thread: ReactorThread | None
+
+    @property
+    def usable(self) -> bool:
+        return self.pid == os.getpid() and not (self.thread and self.thread.ended)
+
+
+_FaceBehind: Any = proxyForInterface(IBlockingChannelLayer, "face")  # type: ignore[no-untyped-call]
+
+
+@implementer(IBlockingChannelLayer)
+class LayerOfEachProcess(_FaceBehind):  # type: ignore[misc]
+    """
+    See L{blocking_layer}: one face, and behind it the layer of the process it
+    is used in.
+    """
+
+    def __init__(self, spec: Spec, config: Mapping[str, object]) -> None:
+        """
+        @raise ConfigurationError: C{spec} or C{config} is wrong.
+        """
+        self._spec = spec
+        self._config = config
+        self._made: _Made | None = None
+        try:
+            self._made = self._make_without_reactor()
+        except ReactorNeeded:
+            # It is right, and costs nothing until it is used.
+            pass
+
+    @property
+    def face(self) -> IBlockingChannelLayer:
+        """
+        That of the layer in this process.
+
+        @raise LayerUnavailable: the program is ending.
+        """
+        made = self._made
+        if made is None or not made.usable:
+            made = self._make()
+        return made.face
+
+    def _make(self) -> _Made:
+        # Late: all this is for processes that come this far.
+        from chanserv.layers.reactor_thread import process_lock, process_thread
+
+        with process_lock():
+            made = self._made
+            if made is not None and made.usable:
+                return made
+            try:
+                made = self._make_without_reactor()
+            except ReactorNeeded:
+                made = self._make_on(process_thread())
+            self._made = made
+            return made
+
+    def _make_without_reactor(self) -> _Made:
+        layer = make_layer(self._spec, None, self._config)
+        reactor = None
+        if not hasattr(layer, "blocking_face"):
+            # An object that a module of the site has made, on a reactor it had.
+            reactor = sys.modules.get("twisted.internet.reactor")
+            if reactor is None:
+                raise ConfigurationError(
+                    f"this process has no reactor for the {type(layer).__name__} that the "
+                    f"dotted path leads to: name the layer by a URL, or by its class"
+                )
+        return _Made(face_of(layer, reactor), os.getpid(), None)
+
+    def _make_on(self, thread: ReactorThread) -> _Made:
+        layer = thread.add(lambda reactor: make_layer(self._spec, reactor, self._config))
+        face = ReactorFace(layer, thread.reactor, must_not_wait=_either(thread.runs_here))
+        weakref.finalize(self, thread.remove, layer).atexit = False
+        return _Made(cast(IBlockingChannelLayer, face), os.getpid(), thread)
+
+
+def _either(ours: Callable[[], bool]) -> Callable[[], bool]:
+    """Whether a thread is the private reactor's, or that of the process's own."""
+    theirs = runs_here()
+    return lambda: ours() or theirs()

@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.python.failure import Failure
@@ -26,8 +26,9 @@ from chanserv.names import check_all_receivable, mailbox_of
 T = TypeVar("T")
 
 GLANCE: Final = 0.1
-"""Seconds that a C{receive} which does not block gives a layer to answer: a
-trip to a store on the same network, many times over."""
+"""Seconds that a C{receive} which does not block gives a layer that cannot say
+at once whether anything is there: a trip to a store on the same network, many
+times over."""
 
 ANSWER_TIMEOUT: Final = 30.0
 """Seconds after which the reactor is taken for stopped: no healthy one keeps a
@@ -52,6 +53,7 @@ class ReactorFace:
         reactor: Any,
         glance: float = GLANCE,
         answer_timeout: float = ANSWER_TIMEOUT,
+        must_not_wait: Callable[[], bool] | None = None,
     ) -> None:
         """
         @param layer: whose face this is.
@@ -59,6 +61,8 @@ class ReactorFace:
         @param glance: seconds for a C{receive} that does not block.
         @param answer_timeout: seconds for any call, over those it may wait,
             after which it raises L{LayerUnavailable}.
+        @param must_not_wait: whether the calling thread is the one to refuse;
+            L{None} where C{reactor} is the process's own.
         """
         self.extensions: Collection[str] = layer.extensions
         self.expiry: float = layer.expiry
@@ -69,8 +73,10 @@ class ReactorFace:
         self._glance = glance
         self._answer_timeout = answer_timeout
         self._runs_here = runs_here(reactor)
+        self._must_not_wait = must_not_wait
         self._leftovers: dict[str, deque[tuple[str, SealedMessage]]] = {}
-        self._lock = threading.Lock()
+        # A signal may come while the main thread has it, and call this again.
+        self._lock = threading.RLock()
 
     def send(self, channel: str, message: Message, receipt: str | None = None) -> None:
         """See L{IBlockingChannelLayer}."""
@@ -88,9 +94,11 @@ class ReactorFace:
         channels = check_all_receivable(channels)
         self._check_thread()
         found = self._left_over(channels)
-        if found is None:
-            patience = (PATIENCE if timeout is None else timeout) if block else self._glance
-            found = self._do(lambda: self._take(channels, patience), patience)
+        if found is None and block:
+            patience = PATIENCE if timeout is None else timeout
+            found = self._do(lambda: self._take(channels, patience), patience, self._keep)
+        elif found is None:
+            found = self._do(lambda: self._look(channels), self._glance, self._keep)
         if found is None:
             return None, None
         return found[0], thaw(found[1])
@@ -130,26 +138,31 @@ class ReactorFace:
         """See L{IBlockingChannelLayer}."""
         return self._do(lambda: self._layer.channel_statistics(channel))
 
-    def _do(self, start: Callable[[], Deferred[T]], patience: float = 0.0) -> T:
+    def _do(
+        self,
+        start: Callable[[], Deferred[T]],
+        patience: float = 0.0,
+        unwanted: Callable[[T], object] | None = None,
+    ) -> T:
         """
         Call C{start} on the reactor's thread, and wait for its Deferred.
 
         @param patience: seconds that it may take by intent.
+        @param unwanted: is called there with a result that came after this
+            thread had given up: it was interrupted, or had waited too long.
         """
         self._check_thread()
-        answer: Future[T] = Future()
-
-        def begin() -> None:
-            if answer.set_running_or_notify_cancel():
-                maybeDeferred(start).addCallbacks(
-                    answer.set_result, lambda failure: answer.set_exception(failure.value)
-                )
-
-        self._reactor.callFromThread(begin)
+        call = _Call(start, unwanted)
+        self._reactor.callFromThread(call.begin)
         try:
-            return answer.result(patience + self._answer_timeout)
-        except TimeoutError:
-            answer.cancel()
+            return call.answer.result(patience + self._answer_timeout)
+        except BaseException as error:
+            if call.failed_with(error):
+                raise
+            if not call.answer.cancel():
+                self._reactor.callFromThread(call.give_up)
+            if not isinstance(error, TimeoutError):
+                raise
             raise LayerUnavailable(
                 f"the reactor's thread has not answered in {self._answer_timeout:g} s: it has "
                 f"stopped, or something blocks it"
@@ -161,6 +174,10 @@ class ReactorFace:
 
         The main thread before C{reactor.run()} would wait for itself, too.
         """
+        if self._must_not_wait is not None:
+            if self._must_not_wait():
+                raise refusal()
+            return
         main = threading.current_thread() is threading.main_thread()
         if self._runs_here() or (main and not self._reactor.running):
             raise refusal()
@@ -182,6 +199,18 @@ class ReactorFace:
         receiving.addBoth(stop_the_clock)
         return receiving.addCallbacks(self._hand_over, _nothing)
 
+    def _look(self, channels: Sequence[str]) -> Deferred[tuple[str, SealedMessage] | None]:
+        """
+        Take one message if there is one; on the reactor's thread.
+
+        Only a layer with C{receive_now} can say at once that there is none.
+        """
+        receive_now = getattr(self._layer, "receive_now", None)
+        if receive_now is None:
+            return self._take(channels, self._glance)
+        looking: Deferred[list[Delivery]] = receive_now(channels, 1)
+        return looking.addCallback(lambda found: self._hand_over(found) if found else None)
+
     def _hand_over(self, deliveries: list[Delivery]) -> tuple[str, SealedMessage]:
         delivery = deliveries[0]
         delivery.settle()
@@ -191,6 +220,12 @@ class ReactorFace:
                 left = self._leftovers.setdefault(mailbox_of(first), deque())
                 left.extend((channel, delivery.message) for channel in others)
         return first, delivery.message
+
+    def _keep(self, found: tuple[str, SealedMessage] | None) -> None:
+        """Keep what a thread did not wait for, as the next that C{receive} gives."""
+        if found is not None:
+            with self._lock:
+                self._leftovers.setdefault(mailbox_of(found[0]), deque()).appendleft(found)
 
     def _left_over(self, channels: Sequence[str]) -> tuple[str, SealedMessage] | None:
         """What an earlier delivery left for one of C{channels}, if anything."""
@@ -203,6 +238,55 @@ class ReactorFace:
                         del self._leftovers[channel]
                     return found
         return None
+
+
+class _Call(Generic[T]):
+    """
+    One call: a thread waits for its C{answer}, the reactor's thread does it.
+    """
+
+    def __init__(
+        self, start: Callable[[], Deferred[T]], unwanted: Callable[[T], object] | None
+    ) -> None:
+        self.answer: Future[T] = Future()
+        self._start = start
+        self._unwanted = unwanted
+        self._doing: Deferred[Any] | None = None
+        self._given_up = False
+
+    def failed_with(self, error: BaseException) -> bool:
+        """Whether C{error} is the call's own, and not its caller's."""
+        answer = self.answer
+        return answer.done() and not answer.cancelled() and answer.exception() is error
+
+    def begin(self) -> None:
+        """Do it, unless nobody waits any more; on the reactor's thread."""
+        if self.answer.set_running_or_notify_cancel():
+            self._doing = maybeDeferred(self._start)
+            self._doing.addCallbacks(self._done, self._failed)
+
+    def give_up(self) -> None:
+        """Nobody waits any more; on the reactor's thread."""
+        self._given_up = True
+        assert self._doing is not None
+        if self.answer.done():
+            if self.answer.exception() is None:
+                self._drop(self.answer.result())
+        else:
+            self._doing.cancel()
+
+    def _done(self, result: T) -> None:
+        if self._given_up:
+            self._drop(result)
+        else:
+            self.answer.set_result(result)
+
+    def _failed(self, failure: Failure) -> None:
+        self.answer.set_exception(failure.value)
+
+    def _drop(self, result: T) -> None:
+        if self._unwanted is not None:
+            self._unwanted(result)
 
 
 def _nothing(failure: Failure) -> None:
