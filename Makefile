@@ -15,7 +15,7 @@ BIN := $(abspath $(VENV))/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage soak lint format types docs bench-quick demo-picture programs clean
+.PHONY: help demo test coverage soak lint format types docs bench-quick bench-layers demo-picture programs clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -60,6 +60,10 @@ docs: $(VENV)/made-dev ## build the documentation into docs/_build/html
 
 bench-quick: $(VENV)/made-run $(BENCH_VENV)/made-bench ## compare with uvicorn and gunicorn, in under three minutes
 	@$(BIN)/python -m benchmarks.quick --peers $(abspath $(BENCH_VENV))/bin
+
+bench-layers: $(VENV)/made-run ## compare the channel layers with each other, in under three minutes
+	@tools/need-programs redis-server
+	@$(BIN)/python -m benchmarks.layers
 
 demo-picture: programs ## take the picture in the README anew
 	$(BIN)/python -m tests.demo.picture
