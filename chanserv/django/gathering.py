@@ -15,6 +15,7 @@ beside it, and flushed through that layer's blocking face at the end.
 
 from __future__ import annotations
 
+import os
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,9 @@ class Gathering:
 
 
 _current: ContextVar[Gathering | None] = ContextVar("gathering", default=None)
+
+# A consumer may fork.  Nobody in the child flushes the copy of its outbox.
+os.register_at_fork(after_in_child=lambda: _current.set(None))
 
 
 def begin(layer: ChannelLayerWrapper, outbox: Outbox) -> Gathering:

@@ -20,6 +20,7 @@ from django.core.signals import setting_changed
 
 from chanserv.django.exceptions import ImproperChannelLayers
 from chanserv.errors import ChannelLayerError
+from chanserv.layers.forks import tell_after_fork
 from chanserv.messages import Message, Operation
 
 if TYPE_CHECKING:
@@ -115,6 +116,8 @@ class ChannelLayerWrapper:
     def __init__(self, layer_settings: LayerSettings) -> None:
         self.alias = layer_settings.alias
         self.settings = layer_settings
+        self._spec: Any = layer_settings.spec
+        self._attached = False
         self._lock = threading.RLock()
         self._face: IBlockingChannelLayer | None = None
         self._router: Router | None = None
@@ -133,12 +136,28 @@ class ChannelLayerWrapper:
 
         with self._lock:
             if self._face is None:
-                self._face = blocking_layer(self.settings.spec)
+                self._face = blocking_layer(self._spec)
             return self._face
 
-    def attach(self, face: IBlockingChannelLayer) -> None:
-        """Use C{face} from now on: this process runs the layer itself."""
+    def attach(self, face: IBlockingChannelLayer, spec: Any = None) -> None:
+        """
+        Use C{face} from now on: this process runs the layer itself.
+
+        @param spec: what that layer was made from, where it is not the entry
+            in the settings.  Processes that are forked from this one make
+            theirs from it.
+        """
+        self._attached = True
         self._face = face
+        if spec is not None:
+            self._spec = spec
+
+    def forked(self) -> None:
+        """In a forked child: what runs the layer is in the parent."""
+        self._lock = threading.RLock()
+        if self._attached:
+            self._attached = False
+            self._face = None
 
     @property
     def routing(self) -> Any:
@@ -235,15 +254,24 @@ class ChannelLayers:
     def __iter__(self) -> Iterator[str]:
         return iter(self.configs)
 
-    def attach(self, alias: str, face: IBlockingChannelLayer) -> ChannelLayerWrapper:
+    def attach(
+        self, alias: str, face: IBlockingChannelLayer, spec: Any = None
+    ) -> ChannelLayerWrapper:
         """
         Use C{face} for C{alias} from now on.
 
+        @param spec: see L{ChannelLayerWrapper.attach}.
         @return: the wrapper that now stands on it.
         """
         wrapper = self[alias]
-        wrapper.attach(face)
+        wrapper.attach(face, spec)
         return wrapper
+
+    def forked(self) -> None:
+        """In a forked child: go on without what only the parent has."""
+        self._lock = threading.RLock()
+        for wrapper in self._wrappers.values():
+            wrapper.forked()
 
     def forget(self) -> None:
         """Drop all that was read from the settings, for when they change."""
@@ -254,6 +282,8 @@ class ChannelLayers:
 
 channel_layers: Final = ChannelLayers()
 """The channel layers of this site."""
+
+tell_after_fork(channel_layers)
 
 
 def get_channel_layer(alias: str = DEFAULT_CHANNEL_LAYER) -> IBlockingChannelLayer:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from select import poll
 from threading import Lock, Thread, get_ident
 from typing import Any, Final
 from weakref import WeakSet
@@ -53,7 +52,7 @@ class PrivateReactor(PollReactor):
         self._turns = _Turns()
         self._met: WeakSet[Any] = WeakSet()
         super().__init__()  # type: ignore[no-untyped-call]
-        self._poller: Any = _PollBetweenTurns(self._turns)
+        self._poller: Any = _PollBetweenTurns(self._turns, self._poller)
 
     def addReader(self, reader: IReadDescriptor) -> None:
         """As on every reactor."""
@@ -152,18 +151,19 @@ class _Turns:
 class _PollBetweenTurns:
     """C{select.poll}, waiting in which is nobody's turn."""
 
-    def __init__(self, turns: _Turns) -> None:
+    def __init__(self, turns: _Turns, original: Any) -> None:
         self._turns = turns
-        self._poll = poll()
-        self.register = self._poll.register
-        self.unregister = self._poll.unregister
+        self._poll = original.poll
+        self.register = original.register
+        self.unregister = original.unregister
 
     def poll(self, timeout: int | None = None) -> list[tuple[int, int]]:
         self._turns.give()
         try:
-            return self._poll.poll(timeout)
+            ready: list[tuple[int, int]] = self._poll(timeout)
         finally:
             self._turns.take()
+        return ready
 
 
 class _DaemonThread(Thread):

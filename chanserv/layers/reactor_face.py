@@ -7,6 +7,7 @@ falls between a thread that gives up and a Deferred that fires.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -74,6 +75,7 @@ class ReactorFace:
         self._answer_timeout = answer_timeout
         self._runs_here = runs_here(reactor)
         self._must_not_wait = must_not_wait
+        self._pid = os.getpid()
         self._leftovers: dict[str, deque[tuple[str, SealedMessage]]] = {}
         # A signal may come while the main thread has it, and call this again.
         self._lock = threading.RLock()
@@ -172,8 +174,14 @@ class ReactorFace:
         """
         Hold that another thread can answer.
 
-        The main thread before C{reactor.run()} would wait for itself, too.
+        None can in a process that was forked from this face's own; and the
+        main thread before C{reactor.run()} would wait for itself.
         """
+        if os.getpid() != self._pid:
+            raise LayerUnavailable(
+                f"this is the channel layer of process {self._pid}, from which this one was "
+                f"forked: ask for the layer anew here"
+            )
         if self._must_not_wait is not None:
             if self._must_not_wait():
                 raise refusal()
