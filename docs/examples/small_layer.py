@@ -83,6 +83,8 @@ class SmallLayer:
         self._readers = {}
         self._closed = False
 
+    # Sending
+
     @answered
     def send(self, channel, message, receipt=None):
         self._store.put(check_channel(channel), seal(message), None, self._now())
@@ -90,6 +92,10 @@ class SmallLayer:
     @answered
     def send_group(self, group, message):
         self._store.put_group(check_group(group), seal(message), self._now())
+
+    @answered
+    def _forget(self, channel):
+        self._store.forget(check_channel(channel), self._now())
 
     @answered
     def send_batch(self, operations, settled=()):
@@ -105,9 +111,7 @@ class SmallLayer:
                 return self._forget(channel)
         return fail(InvalidMessage("operation", f"is none that a batch can hold: {operation!r}"))
 
-    @answered
-    def _forget(self, channel):
-        self._store.forget(check_channel(channel), self._now())
+    # Receiving
 
     @answered
     def receive(self, channels, limit=1):
@@ -129,6 +133,8 @@ class SmallLayer:
     def new_channel(self, pattern):
         return check_channel(check_pattern(pattern) + token_urlsafe(12))
 
+    # Groups
+
     @answered
     def group_add(self, group, channel):
         self._store.add_member(check_group(group), check_channel(channel), self._now())
@@ -141,9 +147,7 @@ class SmallLayer:
     def group_channels(self, group):
         return self._store.members(check_group(group), self._now())
 
-    @answered
-    def flush(self):
-        self._store.clear()
+    # Bookkeeping
 
     @answered
     def global_statistics(self):
@@ -152,6 +156,10 @@ class SmallLayer:
     @answered
     def channel_statistics(self, channel):
         return self._store.counts(mailbox_of(check_channel(channel)), self._now())
+
+    @answered
+    def flush(self):
+        self._store.clear()
 
     def close(self):
         self._closed = True
