@@ -10,6 +10,7 @@ settings.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -153,9 +154,14 @@ class ChannelLayerWrapper:
             self._spec = spec
 
     def forked(self) -> None:
-        """In a forked child: what runs the layer is in the parent."""
+        """
+        In a forked child: what runs the layer is in the parent.
+
+        Unless the reactor has yet to run: then this child is the daemon that
+        is going to.
+        """
         self._lock = threading.RLock()
-        if self._attached:
+        if self._attached and _reactor_ran():
             self._attached = False
             self._face = None
 
@@ -210,6 +216,11 @@ class ChannelLayerWrapper:
 
     def __repr__(self) -> str:
         return f"<ChannelLayerWrapper {self.alias!r}: {self.settings.backend}>"
+
+
+def _reactor_ran() -> bool:
+    """Whether a copy of a parent's reactor was running."""
+    return bool(getattr(sys.modules.get("twisted.internet.reactor"), "running", False))
 
 
 class ChannelLayers:

@@ -75,7 +75,7 @@ class ReactorFace:
         self._answer_timeout = answer_timeout
         self._runs_here = runs_here(reactor)
         self._must_not_wait = must_not_wait
-        self._pid = os.getpid()
+        self._pid: int | None = None
         self._leftovers: dict[str, deque[tuple[str, SealedMessage]]] = {}
         # A signal may come while the main thread has it, and call this again.
         self._lock = threading.RLock()
@@ -174,14 +174,10 @@ class ReactorFace:
         """
         Hold that another thread can answer.
 
-        None can in a process that was forked from this face's own; and the
-        main thread before C{reactor.run()} would wait for itself.
+        None can in a process that was forked from the one that runs the
+        reactor; and the main thread before C{reactor.run()} would wait for itself.
         """
-        if os.getpid() != self._pid:
-            raise LayerUnavailable(
-                f"this is the channel layer of process {self._pid}, from which this one was "
-                f"forked: ask for the layer anew here"
-            )
+        self._check_process()
         if self._must_not_wait is not None:
             if self._must_not_wait():
                 raise refusal()
@@ -189,6 +185,17 @@ class ReactorFace:
         main = threading.current_thread() is threading.main_thread()
         if self._runs_here() or (main and not self._reactor.running):
             raise refusal()
+
+    def _check_process(self) -> None:
+        pid = os.getpid()
+        if self._pid is None and self._reactor.running:
+            # Not before: a daemon forks after its layers are made, and goes on in the child.
+            self._pid = pid
+        if self._pid not in (None, pid):
+            raise LayerUnavailable(
+                f"this is the channel layer of process {self._pid}, from which this one was "
+                f"forked: ask for the layer anew here"
+            )
 
     def _take(
         self, channels: Sequence[str], patience: float
