@@ -9,13 +9,10 @@ the C{twistd} plugin, C{manage.py runserver}, a test.
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import sys
-import sysconfig
 import threading
-import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
@@ -23,12 +20,13 @@ from typing import Any, ClassVar, Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks, maybeDeferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from chanserv import __version__
-from chanserv.errors import ConfigurationError
+from chanserv.errors import ConfigurationError, LayerUnavailable
 from chanserv.interfaces import IChannelLayer
-from chanserv.layers.blocking import face_of
 from chanserv.layers.from_spec import make_layer
 from chanserv.layers.reach import within_process
 from chanserv.server import InterfaceServer
@@ -36,6 +34,7 @@ from chanserv.server.access_log import AccessLog
 from chanserv.server.limits import Limits
 from chanserv.server.listener import Listener
 from chanserv.server.open_files import make_room
+from chanserv.site import load_site
 from chanserv.worker.team import (
     DEFAULT_STOP_TIMEOUT,
     DEFAULT_THREADS,
@@ -52,11 +51,10 @@ reactor's thread.  With Python's own 5 ms and four busy views, a client that
 needs no view waits 16 ms for its answer (median), with this 5 ms; the views
 take no longer, and a fast site loses at most 2 %."""
 
-_NOT_THE_SITE: Final = (
-    *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-    os.path.dirname(__file__),
-)
-"""Directories whose code is not the site's: Python's, installed packages, ours."""
+ASK_AGAIN_AFTER: Final = 1.0
+"""Seconds between two looks whether a layer that was away at the start is there
+by now: its store may be started at the same time, and nobody should wonder why
+the server is not ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +113,17 @@ def make_service(config: Config, reactor: Any) -> ChanservService:
     @raise ConfigurationError: something in C{config}, or the site's settings, is
         wrong; one line.
     """
-    site = None if config.settings is None else _load_site(config.settings)
-    spec, alias = (config.layer or "memory:", "default") if site is None else site.layer_of(config)
+    site = None if config.settings is None else load_site(config.settings)
+    spec, alias = (
+        (config.layer or "memory:", "default") if site is None else site.layer_of(config.layer)
+    )
     layer = make_layer(spec, reactor)
     _check_that_somebody_answers(config, layer)
-    service = ChanservService(layer, _summary(config, spec))
+    service = ChanservService(layer, _summary(config, spec), reactor.callLater)
     if site is not None and config.threads:
-        service.team = site.team(alias, layer, config, reactor)
+        service.team = site.team(
+            alias, layer, reactor, threads=config.threads, stop_timeout=config.stop_timeout
+        )
     if config.listen:
         _add_interface_server(service, config, layer, reactor)
     return service
@@ -175,92 +177,6 @@ def _check_that_somebody_answers(config: Config, layer: IChannelLayer) -> None:
         )
 
 
-# The site
-
-
-class _Site:
-    """A Django site that has been loaded."""
-
-    def __init__(self) -> None:
-        from chanserv.django.layers import channel_layers
-
-        self._layers = channel_layers
-
-    def layer_of(self, config: Config) -> tuple[Any, str]:
-        """
-        Find what C{config} calls the layer.
-
-        @return: what to make it from, and the alias whose routing goes with it.
-        """
-        known = self._layers.configs
-        alias = config.layer or "default"
-        if alias in known:
-            return known[alias].spec, alias
-        if config.layer is None or re.fullmatch(r"\w+", config.layer):
-            raise ConfigurationError(
-                f"there is no channel layer {alias!r}: CHANNEL_LAYERS has "
-                f"{', '.join(map(repr, known)) or 'none'}; name one of these with --layer, or "
-                f"give a URL, such as memory:"
-            )
-        return config.layer, "default"
-
-    def team(self, alias: str, layer: IChannelLayer, config: Config, reactor: Any) -> ThreadTeam:
-        """Make the threads that run the site's consumers."""
-        from chanserv.django.application import DjangoApplication
-
-        with _SiteErrors(f"the site of {config.settings!r} cannot be run"):
-            self._layers.attach(alias, face_of(layer, reactor))
-            application = DjangoApplication(alias)
-        return ThreadTeam(
-            layer,
-            application,
-            reactor,
-            config.threads,
-            alone=within_process(layer),
-            stop_timeout=config.stop_timeout,
-        )
-
-
-def _load_site(settings: str) -> _Site:
-    try:
-        from chanserv.django.application import load_site
-    except ModuleNotFoundError as error:
-        if error.name != "django":
-            raise
-        raise ConfigurationError(
-            "--settings needs Django, which is not installed here: pip install django"
-        ) from error
-    with _SiteErrors(f"the settings {settings!r} cannot be loaded"):
-        load_site(settings)
-        return _Site()
-
-
-class _SiteErrors:
-    """Turns whatever a site raises while it is loaded into one line."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: Any) -> None:
-        if error is None or isinstance(error, (ConfigurationError, KeyboardInterrupt)):
-            return
-        text = " ".join(str(error).split())
-        raise ConfigurationError(
-            f"{self._what}: {type(error).__name__}: {text}{_place(error)}"
-        ) from error
-
-
-def _place(error: BaseException) -> str:
-    """Where in the site's own code an error comes from, for the end of a line."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if not frame.filename.startswith(("<", *_NOT_THE_SITE)):
-            return f" ({frame.filename}, line {frame.lineno})"
-    return ""
-
-
 # All of it
 
 
@@ -283,9 +199,12 @@ class ChanservService(Service):
 
     _log: ClassVar = Logger(namespace="chanserv")
 
-    def __init__(self, layer: IChannelLayer, summary: str) -> None:
+    def __init__(
+        self, layer: IChannelLayer, summary: str, call_later: Callable[..., IDelayedCall]
+    ) -> None:
         """
         @param summary: what is served, for the start line.
+        @param call_later: the reactor's C{callLater}.
         """
         self.layer = layer
         self.server: InterfaceServer | None = None
@@ -295,6 +214,8 @@ class ChanservService(Service):
         self.call_from_thread: Callable[..., object] | None = None
         self.connections = 0
         self._summary = summary
+        self._call_later = call_later
+        self._asking: IDelayedCall | None = None
         self._stopping: Deferred[None] | None = None
 
     def privilegedStartService(self) -> None:
@@ -326,7 +247,7 @@ class ChanservService(Service):
         if self.server is not None:
             self.server.startService()
         gatherResults([one.listening for one in self.listeners if one.listening]).addCallback(
-            self._say_ready
+            self._listens
         )
 
     def _follow_rotation(
@@ -358,8 +279,42 @@ class ChanservService(Service):
                 connections=self.connections,
             )
 
-    def _say_ready(self, ports: Sequence[object]) -> None:
-        if self.running and len(ports) == len(self.listeners) and None not in ports:
+    def _listens(self, ports: Sequence[object]) -> None:
+        if len(ports) == len(self.listeners) and None not in ports:
+            self._ask_layer()
+
+    def _ask_layer(self, told: bool = False) -> None:
+        """
+        Say that all is ready as soon as the layer answers.
+
+        @param told: whether the log has that it does not.
+        """
+
+        def failed(failure: Failure) -> None:
+            if self.running and isinstance(failure.value, LayerUnavailable):
+                if not told:
+                    self._say_away(failure.getErrorMessage())
+                self._asking = self._call_later(ASK_AGAIN_AFTER, self._ask_layer, True)
+            else:
+                # A layer need not have statistics; what else is wrong with it
+                # whoever uses it will say.
+                self._say_ready()
+
+        self._asking = None
+        if self.running:
+            maybeDeferred(self.layer.global_statistics).addCallbacks(
+                lambda _: self._say_ready(), failed
+            ).addErrback(lambda failure: self._log.failure("The ready line failed", failure))
+
+    def _say_away(self, why: str) -> None:
+        self._log.warn(
+            "The channel layer cannot be reached yet: {why}. chanserv is ready when it can{rest}",
+            why=why,
+            rest="; requests are answered 503 until then" if self.server else "",
+        )
+
+    def _say_ready(self) -> None:
+        if self.running:
             places = " and ".join(listener.url for listener in self.listeners)
             self._log.info(
                 "chanserv {version} is ready: {summary}{places}",
@@ -384,6 +339,9 @@ class ChanservService(Service):
     def _stop(self) -> Generator[Deferred[Any], Any, None]:
         super().stopService()  # type: ignore[no-untyped-call]
         self._log.info("chanserv is stopping")
+        if self._asking is not None:
+            self._asking.cancel()
+            self._asking = None
         if self.team is not None:
             self.team.stop_begins()
         for step in self._last_steps():

@@ -21,6 +21,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("server", "worker"),
     ("ops",),
     ("django",),
+    ("site",),
     ("service", "options", "tap"),
 )
 """A room imports only rooms of the rows above its own.  Rooms of one row keep

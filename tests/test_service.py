@@ -10,13 +10,14 @@ import pytest
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.protocol import Factory
+from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from chanserv.errors import ConfigurationError
+from chanserv.errors import ConfigurationError, LayerUnavailable
 from chanserv.server.listener import LISTEN_BACKLOG, CannotStart, Listener, _url_of
-from chanserv.service import SWITCH_INTERVAL, ChanservService, Config, make_service
+from chanserv.service import ASK_AGAIN_AFTER, SWITCH_INTERVAL, ChanservService, Config, make_service
 from chanserv.worker.team import ThreadTeam
 from tests.worker.fakes import FakeApplication, TurningReactor
 
@@ -39,6 +40,10 @@ def shared_layer_for_tests():
         group_expiry = 86400.0
         extensions: tuple[str, ...] = ()
         closed = 0
+        error: Exception | None = None
+
+        def global_statistics(self):
+            return succeed({}) if self.error is None else fail(self.error)
 
         def receive(self, channels, limit=1):
             return Deferred()
@@ -195,7 +200,7 @@ class Recorded:
 
 class StartingAndStopping(SynchronousTestCase):
     def service(self, **parts) -> ChanservService:
-        service = ChanservService(shared_layer_for_tests(), "a test")
+        service = ChanservService(shared_layer_for_tests(), "a test", Clock().callLater)
         for name, part in parts.items():
             setattr(service, name, part)
         return service
@@ -220,6 +225,39 @@ class StartingAndStopping(SynchronousTestCase):
             bound.callback(Port())
         (line,) = lines(events)
         self.assertIn("is ready: a test, at http://127.0.0.1:4711/", line)
+
+    def test_it_says_that_it_is_ready_only_once_the_layer_answers(self):
+        clock = Clock()
+        layer = shared_layer_for_tests()
+        layer.error = LayerUnavailable("nobody listens there")
+        service = ChanservService(layer, "a test", clock.callLater)
+        with capturedLogs() as events:
+            service.startService()
+            for _ in range(5):
+                clock.advance(ASK_AGAIN_AFTER)
+            (line,) = lines(events)
+            self.assertIn("cannot be reached yet: nobody listens there", line)
+            layer.error = None
+            clock.advance(ASK_AGAIN_AFTER)
+        self.assertIn("is ready: a test", lines(events)[1])
+        self.assertEqual(len(events), 2)
+        self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_a_layer_without_statistics_is_no_reason_not_to_be_ready(self):
+        layer = shared_layer_for_tests()
+        layer.error = NotImplementedError("no statistics")
+        with capturedLogs() as events:
+            ChanservService(layer, "a test", Clock().callLater).startService()
+        self.assertIn("is ready: a test", lines(events)[0])
+
+    def test_it_can_be_stopped_before_its_layer_has_answered(self):
+        clock = Clock()
+        layer = shared_layer_for_tests()
+        layer.error = LayerUnavailable("nobody listens there")
+        service = ChanservService(layer, "a test", clock.callLater)
+        service.startService()
+        self.successResultOf(service.stopService())
+        self.assertEqual(clock.getDelayedCalls(), [])
 
     def test_it_stops_in_the_order_in_which_no_answer_is_lost(self):
         order: list[str] = []

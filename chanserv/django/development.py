@@ -68,7 +68,7 @@ class Development:
         @raise ConfigurationError: the settings are wrong.
         """
         layer = make_layer(channel_layers[self.alias].settings.spec, reactor)
-        service = ChanservService(layer, "a site in development")
+        service = ChanservService(layer, "a site in development", reactor.callLater)
         if self.threads:
             channel_layers.attach(self.alias, face_of(layer, reactor))
             application = DjangoApplication(self.alias, static_files=self.static_files)
