@@ -17,6 +17,7 @@ from chanserv.messages import Delivery, Outcome
 from chanserv.server.access_log import AccessLog
 from chanserv.server.counts import Counts
 from chanserv.server.limits import Limits
+from chanserv.server.losses import Losses
 from chanserv.server.outlet import Outlet
 from chanserv.server.replies import Recipient, SharedReply
 from chanserv.server.timeouts import Timeouts
@@ -68,6 +69,7 @@ class ServerContext:
         self.access_log = access_log
         self.root_path = root_path
         self.counts = Counts()
+        self.losses = Losses(self.counts, clock)
         self.timeouts = Timeouts(clock)
         self.outlet = Outlet(layer, clock, limits)
         self.recipients: dict[str, Recipient] = {}

@@ -251,7 +251,7 @@ class HTTPRequest(http.Request, Recipient):
             self.fail()
 
     def _outcome(self, outcome: object) -> None:
-        self.context.counts.unread(outcome)
+        self.context.losses.note(outcome)
         if outcome == Outcome.EXPIRED:
             if self.stage is Stage.WAITING:
                 self._answer_busy()

@@ -259,6 +259,7 @@ class InterfaceServer(Service):
         context = self._context
         self._inlet.stop()
         context.outlet.stop()
+        context.losses.stop()
         context.timeouts.stop()
         if context.access_log is not None:
             context.access_log.close()

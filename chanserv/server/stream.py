@@ -145,7 +145,7 @@ class EventStream:
     def receipt(self, outcome: object) -> None:
         """The receipt of an event has come."""
         if outcome != Outcome.SETTLED:
-            self._context.counts.unread(outcome)
+            self._context.losses.note(outcome)
             self._source.event_unread(outcome)
         if self._context.ordered:
             self._landed()
