@@ -1,52 +1,144 @@
 """
-Connections to one Redis server that come back by themselves.
+A connection to one Redis server that comes back by itself.
 
-SKELETON of the API; the bodies follow in the next commits.
+Whoever uses it is told the truth at once.  While it is I{up}, commands go out.
+While the server is known to be I{down}, they fail, with the reason.  Only in
+between, while nobody knows (at the start, and when a connection has just been
+lost), they wait, a bounded number of them for a bounded time.  A command that
+was under way when its connection went fails and is never sent again: nobody
+knows whether the server has done it.
 
-    connection = Connection(server, reactor, prepare=prepare, lost=lost)
-    connection.start()
-    connection.call("PING")                     # Deferred: bytes, int, None or list
-    connection.run(script("send"), keys, args)  # EVALSHA, loaded again on NOSCRIPT
-    connection.stop()                           # Deferred
-
-    bell = Subscription(server, reactor, channels=[b"chanserv:bell:x"], heard=heard, ...)
+It does not use Twisted's C{ClientService}, which keeps to itself how each
+attempt ended; here this decides what is said, when the next attempt is made
+and what waits or fails meanwhile.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from enum import Enum
+from random import random as random_fraction
+from typing import Any, ClassVar, Final, Protocol, TypeAlias
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
-from chanserv.layers.redis.addresses import Server
+from chanserv.errors import ChannelLayerError, LayerUnavailable
+from chanserv.layers.redis.endpoints import why_not_reached
+from chanserv.layers.redis.greeting import greet
+from chanserv.layers.redis.protocol import (
+    MAX_UNANSWERED,
+    MAX_UNSENT,
+    Link,
+    LinkFactory,
+    Word,
+    link_class,
+)
+from chanserv.layers.redis.refusals import Refused
 from chanserv.layers.redis.script import Script
+from chanserv.layers.redis.sentinel import endpoint_of
+from chanserv.layers.redis.server import Server
 
-Word = bytes | str | int | float
-"""What a command is made of; str goes as UTF-8."""
+PATIENCE: Final = 2.0
+"""Seconds that commands wait while nobody knows whether the server is there: a restart of
+a small server passes unnoticed, and people do not wait for a page much longer."""
 
+MAX_WAITING: Final = 1_000
+"""Commands that wait while nobody knows: a busy process makes as many in the tenth of a
+second that it takes to connect again."""
 
-class Commands(Protocol):
-    """What runs commands: a L{Connection}, and the link that C{prepare} is given."""
+RETURN_SPREAD: Final = 0.1
+"""Seconds over which the processes of a site spread their first attempt after a loss."""
 
-    def call(self, *words: Word) -> Deferred[Any]:
-        """Fires with bytes, int, None or a list of these; fails with a ChannelLayerError only."""
+FIRST_BACK_OFF: Final = 0.1
+"""Seconds before the attempt after the first that failed."""
 
-    def run(self, script: Script, keys: Sequence[Word], args: Sequence[Word]) -> Deferred[Any]:
-        """The same for a script."""
+LONGEST_BACK_OFF: Final = 5.0
+"""Seconds that the doubled wait never passes: a server that is back is used again before
+its operator wonders."""
+
+LONGEST_WATCHED_BACK_OFF: Final = 1.0
+"""The same for a server with sentinels, which another one replaces: to ask them costs
+little, and is how the change is noticed."""
+
+REFUSED_BACK_OFF: Final = 10.0
+"""Seconds before the next attempt where the server refused the last, for a wrong password
+say: until somebody has mended that, each is only a line in its log."""
+
+STEADY: Final = 1.0
+"""Seconds that a connection must have been up for its loss to be news: one that is lost
+sooner counts as an attempt that failed, and the next waits as long."""
+
+CLOSE_TIMEOUT: Final = 2.0
+"""Seconds that closing waits for what is still unsent."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of a connection: patience, longest_back_off, refused_delay, max_waiting..."""
+    """
+    The bounds of a connection; each is said above, and for links in C{protocol}.
+
+    @ivar longest_back_off: L{None} for what suits the server.
+    """
+
+    patience: float = PATIENCE
+    max_waiting: int = MAX_WAITING
+    longest_back_off: float | None = None
+    refused_back_off: float = REFUSED_BACK_OFF
+    max_unanswered: int = MAX_UNANSWERED
+    max_unsent: int = MAX_UNSENT
+
+
+DEFAULT_LIMITS: Final = Limits()
+"""The bounds as said."""
+
+
+class Commands(Protocol):
+    """What sends commands: a L{Connection}, and a L{Link} of it that is being prepared."""
+
+    def call(self, *words: Word) -> Deferred[Any]:
+        """
+        Send a command.
+
+        @return: fires with the reply: bytes (also for a status), an int,
+            L{None} or a list of these, in which an error is an exception that
+            is not raised.  Fails with a L{ChannelLayerError}.
+        """
+
+    def run(
+        self, script: Script, keys: Sequence[Word] = (), args: Sequence[Word] = ()
+    ) -> Deferred[Any]:
+        """The same for a script, which the server is told anew if it has forgotten it."""
+
+
+Perform: TypeAlias = Callable[[Link], "Deferred[Any]"]
+
+
+class State(Enum):
+    """What a connection is about."""
+
+    STOPPED = "stopped"
+    TRYING = "trying"
+    UP = "up"
+    RESTING = "resting"
+    STOPPING = "stopping"
 
 
 class Connection:
     """
-    @ivar server: L{Server}; C{server.name} is safe for logs and for the ring.
+    Commands for one server.
+
+    All methods are called on the reactor's thread.
+
+    @ivar server: the server.
     @ivar up: whether commands go out at once.
     """
+
+    _log: ClassVar = Logger(namespace="chanserv.redis")
 
     def __init__(
         self,
@@ -55,57 +147,346 @@ class Connection:
         *,
         prepare: Callable[[Commands], Deferred[Any] | None] | None = None,
         lost: Callable[[], None] | None = None,
-        limits: Limits = Limits(),  # noqa: B008
+        limits: Limits = DEFAULT_LIMITS,
         reports: bool = True,
-        hiredis: bool | None = None,
-        random: Callable[[], float] | None = None,
+        client_name: str = "chanserv",
+        by_hiredis: bool | None = None,
+        random: Callable[[], float] = random_fraction,
     ) -> None:
         """
-        @param prepare: called with each new connection, before anyone else's commands run;
-            they wait until its Deferred fires. If it fails, the connection is dropped and
-            tried again later.
-        @param lost: called each time that a connection which was up is gone, after the
-            commands in flight have failed.
-        @param reports: whether loss and return are logged (for the second of two
-            connections to one server: False).
-        @param hiredis: whether hiredis parses; None: where it is installed.
+        @param prepare: called with each new connection, before the commands of
+            anybody else go out: these wait for its Deferred.  When that fails,
+            the connection is dropped and another tried later.
+        @param lost: called each time that a connection which was up is gone,
+            after all commands under way have failed; but not for L{stop}.
+        @param reports: whether its loss and its return are worth a line in the
+            log; not so for the second connection to a server.  Refusals always are.
+        @param client_name: what C{CLIENT LIST} calls it.
+        @param by_hiredis: whether hiredis reads the replies; L{None} where it
+            is installed.
+        @param random: gives a number from 0 to 1, to spread the attempts of processes.
+        @raise ConfigurationError: a file for TLS cannot be used.
         """
+        self.server = server
+        self._reactor = reactor
+        self._prepare = prepare
+        self._lost = lost
+        self._limits = limits
+        self._reports = reports
+        self._client_name = client_name
+        self._random = random
+        self._link_class = self._choose_link_class(by_hiredis)
+        self._endpoint = endpoint_of(server, reactor, by_hiredis)
+        self._factory = LinkFactory(self._build_link)
+        self._state = State.STOPPED
+        self._up: Link | None = None
+        # The link that is tried or up, why one ended as it was tried, and what tries it.
+        self._link: Link | None = None
+        self._ended: LayerUnavailable | None = None
+        self._attempt: Deferred[None] | None = None
+        # Why commands fail; None while they wait or go out.
+        self._down: str | None = self._not_started()
+        self._waiting: deque[tuple[Perform, Deferred[Any]]] = deque()
+        self._patience: IDelayedCall | None = None
+        self._rest: IDelayedCall | None = None
+        self._failures = 0
+        self._up_at = 0.0
+        self._down_at = 0.0
+        self._said: str | None = None
+        self._stopped: list[Deferred[None]] = []
 
-    server: Server
-    up: bool
+    @property
+    def up(self) -> bool:
+        """Whether commands go out at once."""
+        return self._up is not None
 
-    def start(self) -> None: ...
+    @property
+    def state(self) -> State:
+        """What it is about."""
+        return self._state
 
-    def stop(self) -> Deferred[None]: ...
+    # Commands
 
     def call(self, *words: Word) -> Deferred[Any]:
         """
-        Fails with LayerUnavailable at once while the server is known to be down; while nobody
-        knows yet (at the start, just after a loss) it waits, at most `patience` seconds.
+        Send a command; see L{Commands.call}.
+
+        It fails with L{LayerUnavailable} at once while the server is down.
         """
+        link = self._up
+        if link is not None:
+            return link.call(*words)
+        return self._later(lambda link: link.call(*words))
 
-    def run(self, script: Script, keys: Sequence[Word], args: Sequence[Word]) -> Deferred[Any]: ...
+    def run(
+        self, script: Script, keys: Sequence[Word] = (), args: Sequence[Word] = ()
+    ) -> Deferred[Any]:
+        """Run a script; see L{Commands.run}, and L{call} for when it is down."""
+        link = self._up
+        if link is not None:
+            return link.run(script, keys, args)
+        return self._later(lambda link: link.run(script, keys, args))
+
+    def _later(self, perform: Perform) -> Deferred[Any]:
+        result: Deferred[Any] = Deferred()
+        if self._down is not None:
+            result.errback(LayerUnavailable(self._down))
+        elif len(self._waiting) >= self._limits.max_waiting:
+            result.errback(
+                LayerUnavailable(
+                    f"Redis {self.server.name} is not reached yet, and "
+                    f"{len(self._waiting)} commands wait for it"
+                )
+            )
+        else:
+            self._waiting.append((perform, result))
+        return result
+
+    def _know_down(self, why: str) -> None:
+        """From here on commands fail, and so do those that wait."""
+        self._down = why
+        self._cancel_patience()
+        waiting, self._waiting = self._waiting, deque()
+        for _, result in waiting:
+            if not result.called:
+                result.errback(LayerUnavailable(why))
+
+    # From the start to the stop
+
+    def start(self) -> None:
+        """Begin to connect."""
+        if self._state is State.STOPPED:
+            self._down = None
+            self._failures = 0
+            self._said = None
+            self._down_at = self._reactor.seconds()
+            self._begin_patience()
+            self._try()
+
+    def stop(self) -> Deferred[None]:
+        """
+        Close the connection, and make no other.
+
+        What waits and what is under way fails with L{LayerUnavailable}.
+
+        @return: fires when it is closed.
+        """
+        if self._state is State.STOPPED:
+            return succeed(None)
+        done: Deferred[None] = Deferred()
+        self._stopped.append(done)
+        if self._state is State.STOPPING:
+            return done
+        self._state = State.STOPPING
+        self._up = None
+        self._know_down(f"Redis {self.server.name}: the connection has been closed")
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
+        if self._attempt is not None:
+            self._attempt.cancel()
+        elif self._link is not None:
+            self._close(self._link)
+        else:
+            self._end()
+        return done
+
+    def _close(self, link: Link) -> None:
+        link.close()
+        self._rest = self._reactor.callLater(CLOSE_TIMEOUT, link.abort, "closed")
+
+    def _end(self) -> None:
+        if self._rest is not None and self._rest.active():
+            self._rest.cancel()
+        self._rest = None
+        self._state = State.STOPPED
+        stopped, self._stopped = self._stopped, []
+        for done in stopped:
+            done.callback(None)
+
+    def _not_started(self) -> str:
+        return f"Redis {self.server.name}: the connection has not been started"
+
+    # One attempt
+
+    def _try(self) -> None:
+        self._rest = None
+        self._state = State.TRYING
+        self._ended = None
+        attempt = self._attempt = Deferred.fromCoroutine(self._reach_and_prepare())
+        attempt.addCallbacks(lambda _: self._reached(), self._failed)
+        attempt.addErrback(self._our_fault)
+
+    async def _reach_and_prepare(self) -> None:
+        reached = Deferred.fromCoroutine(self._reach())
+        # With TLS a connection is made before the two sides have agreed, so this is
+        # bounded as a whole.
+        reached.addTimeout(self.server.connect_timeout, self._reactor)
+        await reached
+        assert self._link is not None
+        await self._prepare_link(self._link)
+
+    async def _reach(self) -> None:
+        link: Any = await self._endpoint.connect(self._factory)
+        self._link = link
+        await greet(link, self.server, self._client_name)
+
+    async def _prepare_link(self, link: Link) -> None:
+        if self._prepare is None:
+            return
+        try:
+            prepared = self._prepare(link)
+            if prepared is not None:
+                await prepared
+        except (ChannelLayerError, CancelledError):
+            raise
+        except Exception as error:
+            self._our_fault(Failure(error))  # type: ignore[no-untyped-call]
+            raise LayerUnavailable(
+                f"Redis {self.server.name}: a connection could not be prepared: {error}"
+            ) from error
+
+    def _build_link(self) -> Link:
+        link = self._link_class(
+            self.server.name,
+            self._reactor,
+            self.server.reply_timeout,
+            lambda why: self._link_ended(link, why),
+            self._limits.max_unanswered,
+            self._limits.max_unsent,
+        )
+        return link
+
+    def _choose_link_class(self, by_hiredis: bool | None) -> type[Link]:
+        return link_class(by_hiredis)
+
+    def _reached(self) -> None:
+        """A connection stands and is prepared."""
+        self._attempt = None
+        link = self._link
+        assert link is not None
+        self._state = State.UP
+        self._up = link
+        self._up_at = self._reactor.seconds()
+        self._down = None
+        self._cancel_patience()
+        self._say_back()
+        waiting, self._waiting = self._waiting, deque()
+        for perform, result in waiting:
+            if not result.called:
+                perform(link).chainDeferred(result)
+
+    def _failed(self, failure: Failure) -> None:
+        """An attempt came to nothing."""
+        self._attempt = None
+        link, self._link = self._link, None
+        if self._state is State.STOPPING:
+            if link is None or not link.connected:
+                self._end()
+            else:
+                self._link = link
+                self._close(link)
+            return
+        if link is not None:
+            link.abort("the attempt has failed")
+        self._rest_for(self._error_of(failure))
+
+    def _error_of(self, failure: Failure) -> ChannelLayerError:
+        if isinstance(failure.value, ChannelLayerError):
+            return failure.value
+        if self._ended is not None:
+            return self._ended
+        return LayerUnavailable(f"Redis {self.server.name}: {why_not_reached(failure)}")
+
+    def _rest_for(self, error: ChannelLayerError) -> None:
+        """Wait for the next attempt, knowing what is wrong."""
+        self._failures += 1
+        self._say_down(error)
+        self._know_down(str(error))
+        self._state = State.RESTING
+        self._rest = self._reactor.callLater(self._back_off(error), self._try)
+
+    def _back_off(self, error: ChannelLayerError) -> float:
+        if isinstance(error, Refused) and error.lasting:
+            longest = wait = self._limits.refused_back_off
+        else:
+            watched = self.server.watched is not None
+            longest = LONGEST_WATCHED_BACK_OFF if watched else LONGEST_BACK_OFF
+            if self._limits.longest_back_off is not None:
+                longest = self._limits.longest_back_off
+            wait = FIRST_BACK_OFF * 2.0 ** min(self._failures - 1, 16)
+        return min(wait, longest) * (0.5 + 0.5 * self._random())
+
+    # The end of a connection
+
+    def _link_ended(self, link: Link, why: LayerUnavailable) -> None:
+        if link is not self._link:
+            return
+        if self._attempt is not None:
+            # What it waits for may have nothing to do with the connection.
+            self._ended = why
+            self._attempt.cancel()
+            return
+        self._link = None
+        if self._state is State.STOPPING:
+            self._end()
+            return
+        self._up = None
+        self._state = State.RESTING
+        self._down_at = self._reactor.seconds()
+        if self._down_at - self._up_at < STEADY:
+            self._rest_for(why)
+        else:
+            self._failures = 0
+            self._say_down(why)
+            self._begin_patience()
+            self._rest = self._reactor.callLater(RETURN_SPREAD * self._random(), self._try)
+        if self._lost is not None:
+            try:
+                self._lost()
+            except Exception:
+                self._our_fault(Failure())  # type: ignore[no-untyped-call]
+
+    # Patience, while nobody knows
+
+    def _begin_patience(self) -> None:
+        self._patience = self._reactor.callLater(self._limits.patience, self._patience_ends)
+
+    def _patience_ends(self) -> None:
+        self._patience = None
+        error = LayerUnavailable(
+            f"Redis {self.server.name} has not answered for {self._limits.patience:g} s"
+        )
+        self._say_down(error)
+        self._know_down(str(error))
+
+    def _cancel_patience(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    # The log
+
+    def _say_down(self, error: ChannelLayerError) -> None:
+        """Once for each time that it is down, and again when it refuses us for another reason."""
+        about = error.code if isinstance(error, Refused) else _AWAY
+        if about == self._said:
+            return
+        self._said = about
+        if self._reports or about != _AWAY:
+            self._log.warn("{error}; it is tried again until it serves", error=str(error))
+
+    def _say_back(self) -> None:
+        said, self._said = self._said, None
+        if said is not None and (self._reports or said != _AWAY):
+            away = self._reactor.seconds() - self._down_at
+            self._log.info(
+                "Redis {name} is back after {away:.1f} s", name=self.server.name, away=away
+            )
+
+    def _our_fault(self, failure: Failure) -> None:
+        self._log.failure("a connection to Redis {name} went wrong", failure, name=self.server.name)
 
 
-class Subscription(Connection):
-    """
-    The same, holding SUBSCRIBE to `channels`; heard(channel, payload) for each push.
-
-    `prepare` runs when the subscription stands (on the new connection, which takes no other
-    commands then but PING): `up` is True when SUBSCRIBE has been answered.
-    """
-
-    def __init__(
-        self,
-        server: Server,
-        reactor: Any,
-        *,
-        channels: Sequence[bytes],
-        heard: Callable[[bytes, bytes], None],
-        ready: Callable[[], None] | None = None,
-        lost: Callable[[], None] | None = None,
-        limits: Limits = Limits(),  # noqa: B008
-        reports: bool = False,
-        hiredis: bool | None = None,
-        random: Callable[[], float] | None = None,
-    ) -> None: ...
+_AWAY: Final = "away"
+"""What C{_said} is when there was no connection; a code of L{Refused} otherwise."""

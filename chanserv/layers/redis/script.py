@@ -1,4 +1,4 @@
-"""Lua scripts that stand beside this module, each known by the hash of its text."""
+"""Lua scripts, each known by the hash of its text."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ class Script:
 
 @cache
 def script(name: str) -> Script:
-    """Read C{name}.lua, once for the process."""
-    return Script.of(name, (files(__package__) / f"{name}.lua").read_bytes())
+    """Read C{lua/name.lua}, once for the process."""
+    return Script.of(name, (files(__package__) / "lua" / f"{name}.lua").read_bytes())

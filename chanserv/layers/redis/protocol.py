@@ -1,0 +1,417 @@
+"""
+Redis' protocol on one transport: commands out, replies in, in order.
+
+These are txredisapi's protocols with another way in and out.  A command is
+packed once and joins what else this turn of the reactor sends, so that a
+hundred commands are one write; its Deferred stands in a queue, and the reply
+goes straight to it.  One timer watches the whole queue.
+
+There are two, alike but for who reads the replies: L{HiredisLink}, by a parser
+in C, and L{PlainLink}, by txredisapi's in Python.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, Final, TypeAlias
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chanserv.errors import ChannelLayerError, LayerUnavailable
+from chanserv.layers.late_reactor import import_with_late_reactor
+from chanserv.layers.redis.endpoints import why_not_reached
+from chanserv.layers.redis.refusals import Refusal, Refused
+from chanserv.layers.redis.script import Script
+
+try:
+    import hiredis
+except ImportError:
+    hiredis = None  # type: ignore[assignment]
+
+# It takes the global reactor, which may not be the one that we run on.
+txredisapi: Any = import_with_late_reactor("txredisapi")
+
+Word: TypeAlias = bytes | str | int | float
+"""What a command is made of.  Text goes as UTF-8."""
+
+Words: TypeAlias = tuple[Word, ...]
+
+MAX_UNANSWERED: Final = 100_000
+"""Commands that may wait for their replies: as many as a process sends when each of
+fifty thousand connections joins two groups, and some 100 MB when the server hangs."""
+
+MAX_UNSENT: Final = 64 * 1024 * 1024
+"""Bytes that may wait for a server that does not read: some dozens of the largest
+messages, which a process can spare while the reply time-out runs."""
+
+SECOND_LOOK: Final = 0.5
+"""Seconds between the end of the reply time-out and the verdict.  If it was this
+process that stood still, the replies are there to be read, and this lets it."""
+
+
+def pack(words: Iterable[Word]) -> bytes:
+    """
+    Write a command as the protocol has it.
+
+    @raise TypeError: a word is of another type.
+    """
+    out = []
+    for word in words:
+        if isinstance(word, str):
+            word = word.encode()
+        elif isinstance(word, (int, float)):
+            word = b"%r" % word
+        out.append(b"$%d\r\n%b\r\n" % (len(word), word))
+    return b"*%d\r\n" % len(out) + b"".join(out)
+
+
+class Link(txredisapi.BaseRedisProtocol):  # type: ignore[misc]
+    """
+    One connection, from its first byte to its last.
+
+    @ivar name: the server's name, for errors.
+    """
+
+    _pack: Callable[[Words], bytes] = staticmethod(pack)
+
+    def __init__(
+        self,
+        name: str,
+        reactor: Any,
+        reply_timeout: float,
+        ended: Callable[[LayerUnavailable], None],
+        max_unanswered: int = MAX_UNANSWERED,
+        max_unsent: int = MAX_UNSENT,
+    ) -> None:
+        """
+        @param reply_timeout: seconds that the server may be silent while
+            commands wait.
+        @param ended: called once, when the connection is gone and all that
+            waited has failed, with the reason.
+        """
+        super().__init__(charset=None, convertNumbers=False)
+        self.name = name
+        self._reactor = reactor
+        self._reply_timeout = reply_timeout
+        self._ended = ended
+        self._max_unanswered = max_unanswered
+        self._max_unsent = max_unsent
+        self._waiting: deque[Deferred[Any]] = deque()
+        self._unsent: list[bytes] = []
+        self._unsent_bytes = 0
+        self._flush_asked = False
+        self._held = False
+        self._heard_at = 0.0
+        self._watch: IDelayedCall | None = None
+        self._second_look = False
+        self._why: LayerUnavailable | None = None
+
+    # Out
+
+    def call(self, *words: Word) -> Deferred[Any]:
+        """
+        Send a command.
+
+        @return: fires with the reply: bytes (also for a status), an int,
+            L{None} or a list of these, in which an error is an exception that
+            is not raised.  Fails with a L{ChannelLayerError}.
+        """
+        return self.send(self._pack(words))
+
+    def send(self, packed: bytes) -> Deferred[Any]:
+        """The same for a command that has been packed."""
+        reply: Deferred[Any] = Deferred()
+        waiting = self._waiting
+        if not self._flush_asked:
+            if not self.connected or self._why is not None:
+                reply.errback(self._gone())
+                return reply
+            self._reactor.callLater(0, self._flush)
+            self._flush_asked = True
+        if len(waiting) >= self._max_unanswered or self._unsent_bytes > self._max_unsent:
+            reply.errback(self._too_much())
+            return reply
+        if not waiting:
+            self._heard_at = self._reactor.seconds()
+            if self._watch is None:
+                self._watch = self._reactor.callLater(self._reply_timeout, self._look)
+        waiting.append(reply)
+        self._unsent.append(packed)
+        self._unsent_bytes += len(packed)
+        return reply
+
+    def run(
+        self, script: Script, keys: Sequence[Word] = (), args: Sequence[Word] = ()
+    ) -> Deferred[Any]:
+        """
+        Run a script.
+
+        A server that does not know it (any more) is sent its text: that is
+        safe, since it has not run.
+        """
+        reply = self.send(self._pack((b"EVALSHA", script.sha, len(keys), *keys, *args)))
+        reply.addErrback(self._run_text, script, keys, args)
+        return reply
+
+    def _run_text(
+        self, failure: Failure, script: Script, keys: Sequence[Word], args: Sequence[Word]
+    ) -> Deferred[Any] | Failure:
+        if not isinstance(failure.value, Refused) or failure.value.code != "NOSCRIPT":
+            return failure
+        return self.call(b"EVAL", script.source, len(keys), *keys, *args)
+
+    def execute_command(self, *args: Word, **_: Any) -> Deferred[Any]:
+        """As txredisapi's own methods send."""
+        return self.call(*args)
+
+    def _flush(self) -> None:
+        self._flush_asked = False
+        if self._unsent and not self._held and self.connected:
+            unsent, self._unsent, self._unsent_bytes = self._unsent, [], 0
+            self.transport.write(b"".join(unsent))
+
+    # The transport calls these when it has enough unsent bytes, and when it wants more.
+
+    def pauseProducing(self) -> None:
+        """See L{IPushProducer<twisted.internet.interfaces.IPushProducer>}."""
+        self._held = True
+
+    def resumeProducing(self) -> None:
+        """See L{IPushProducer<twisted.internet.interfaces.IPushProducer>}."""
+        self._held = False
+        self._flush()
+
+    def stopProducing(self) -> None:
+        """See L{IPushProducer<twisted.internet.interfaces.IPushProducer>}."""
+        self._held = True
+
+    # In
+
+    def replyReceived(self, reply: Any) -> None:
+        """A reply has come, whole."""
+        try:
+            waiting = self._waiting.popleft()
+        except IndexError:
+            self.abort(f"Redis {self.name} sent a reply that nothing asked for: is it Redis?")
+            return
+        if isinstance(reply, Exception):
+            waiting.errback(self._refused(reply))
+        else:
+            waiting.callback(reply)
+
+    def _refused(self, error: Exception) -> ChannelLayerError:
+        refusal = Refusal.of(str(error), self.name)
+        if refusal.ends_connection:
+            self.abort(str(refusal.error))
+        return refusal.error
+
+    def dataReceived(self, data: bytes, unpause: bool = False) -> None:
+        """Bytes have come."""
+        self._heard_at = self._reactor.seconds()
+        try:
+            self._read(data)
+        except Exception as error:
+            self.abort(f"Redis {self.name} does not speak Redis' protocol: {error}")
+
+    def _read(self, data: bytes) -> None:
+        raise NotImplementedError
+
+    # Time and the end
+
+    def _look(self) -> None:
+        """The oldest command may have waited long enough."""
+        self._watch = None
+        if not self._waiting:
+            self._second_look = False
+            return
+        left = self._heard_at + self._reply_timeout - self._reactor.seconds()
+        if left > 0:
+            self._second_look = False
+        elif self._second_look:
+            self.abort(
+                f"Redis {self.name} has been silent for {self._reply_timeout:g} s while "
+                f"{len(self._waiting)} commands waited"
+            )
+            return
+        else:
+            self._second_look = True
+            left = SECOND_LOOK
+        self._watch = self._reactor.callLater(left, self._look)
+
+    def abort(self, why: str) -> None:
+        """
+        Drop the connection; nothing else is sent on it.
+
+        @param why: what everything that waits fails with.
+        """
+        if self._why is None:
+            self._why = LayerUnavailable(why)
+            if self.transport is not None:
+                self.transport.abortConnection()
+
+    def close(self) -> None:
+        """Send what is still unsent, then close the connection."""
+        self._held = False
+        self._flush()
+        if self._why is None:
+            self._why = LayerUnavailable(f"Redis {self.name}: the connection is closed")
+        # With a producer, the transport would wait for it to end.
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
+    def _gone(self) -> LayerUnavailable:
+        if self._why is not None:
+            return LayerUnavailable(str(self._why))
+        return LayerUnavailable(f"Redis {self.name}: the connection is gone")
+
+    def _too_much(self) -> LayerUnavailable:
+        return LayerUnavailable(
+            f"Redis {self.name} is too slow: {len(self._waiting)} commands wait for it, with "
+            f"{self._unsent_bytes} bytes still unsent"
+        )
+
+    def connectionMade(self) -> None:
+        """The transport stands.  Who may use it is decided by L{Connection}."""
+        self.connected = 1
+        for option in ("setTcpNoDelay", "setTcpKeepAlive"):
+            set_it = getattr(self.transport, option, None)
+            if set_it is not None:
+                set_it(True)
+        self.transport.registerProducer(self, True)
+
+    def connectionLost(self, why: Failure) -> None:  # type: ignore[override, unused-ignore]
+        """All that waits fails: nobody knows whether the server has done it."""
+        self.connected = 0
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        self._unsent, self._unsent_bytes = [], 0
+        if self._why is None:
+            self._why = LayerUnavailable(f"Redis {self.name}: {why_not_reached(why)}")
+        waiting, self._waiting = self._waiting, deque()
+        for reply in waiting:
+            reply.errback(self._gone())
+        self._ended(self._why)
+
+
+class PlainLink(Link):
+    """Replies are read by txredisapi, in Python."""
+
+    _left = b""
+
+    def _read(self, data: bytes) -> None:
+        # The parser hands back what stands behind a bulk string, through setLineMode.
+        while data:
+            self._left = b""
+            super(Link, self).dataReceived(data)
+            data = self._left
+
+    def setLineMode(self, extra: bytes = b"") -> None:
+        """As the parser's own, which would come back to the rest by a timer."""
+        self.line_mode = 1
+        self._left = extra
+
+    def replyReceived(self, reply: Any) -> None:
+        """Statuses come as text here, and as bytes from hiredis."""
+        super().replyReceived(reply.encode() if isinstance(reply, str) else reply)
+
+    def handleMultiBulkElement(self, element: Any) -> None:
+        """The same for statuses in a list."""
+        element = element.encode() if isinstance(element, str) else element
+        super().handleMultiBulkElement(element)
+
+
+class HiredisLink(Link):
+    """Replies are read by hiredis."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._pack = hiredis.pack_command  # type: ignore[assignment]
+        self._reader = hiredis.Reader(
+            replyError=txredisapi.ResponseError, notEnoughData=_NOT_ENOUGH
+        )
+
+    def _read(self, data: bytes) -> None:
+        reader = self._reader
+        reader.feed(data)
+        gets, waiting = reader.gets, self._waiting
+        while (reply := gets()) is not _NOT_ENOUGH:
+            if waiting and not isinstance(reply, Exception):
+                waiting.popleft().callback(reply)
+            else:
+                self.replyReceived(reply)
+
+
+_NOT_ENOUGH: Final = object()
+
+
+class _Bell(Link):
+    """
+    A connection that listens to what is published.
+
+    @ivar heard: called with the channel and what was published there.
+    """
+
+    _log: ClassVar = Logger(namespace="chanserv.redis")
+
+    heard: Callable[[bytes, bytes], None]
+
+    def replyReceived(self, reply: Any) -> None:
+        """Something published, or an answer."""
+        if isinstance(reply, list) and len(reply) == 3 and reply[0] == b"message":
+            try:
+                self.heard(reply[1], reply[2])
+            except Exception:
+                self._log.failure("what was published on {name} was lost on us", name=self.name)
+        else:
+            super().replyReceived(reply)
+
+
+class PlainBell(_Bell, PlainLink):
+    """A L{PlainLink} that listens."""
+
+
+class HiredisBell(_Bell, HiredisLink):
+    """A L{HiredisLink} that listens."""
+
+    def _read(self, data: bytes) -> None:
+        self._reader.feed(data)
+        while (reply := self._reader.gets()) is not _NOT_ENOUGH:
+            self.replyReceived(reply)
+
+
+class LinkFactory(Factory):
+    """Makes links as it is told."""
+
+    noisy = False
+
+    def __init__(self, make: Callable[[], Link]) -> None:
+        self._make = make
+
+    def buildProtocol(self, addr: object) -> Any:
+        """See L{IProtocolFactory<twisted.internet.interfaces.IProtocolFactory>}."""
+        return self._make()
+
+
+def _by_hiredis(wanted: bool | None) -> bool:
+    return hiredis is not None if wanted is None else wanted
+
+
+def link_class(by_hiredis: bool | None = None) -> type[Link]:
+    """
+    The protocol to use.
+
+    @param by_hiredis: whether hiredis reads the replies; L{None} where it is
+        installed.
+    """
+    return HiredisLink if _by_hiredis(by_hiredis) else PlainLink
+
+
+def bell_class(by_hiredis: bool | None = None) -> type[_Bell]:
+    """The same for a connection that listens."""
+    return HiredisBell if _by_hiredis(by_hiredis) else PlainBell
