@@ -206,6 +206,23 @@ class Asgi1Calls:
             )
             return None
 
+    def put_back(self, messages: Iterable[tuple[str, SealedMessage]]) -> None:
+        """Put what was taken, and not used, at the end of its channels again."""
+        for channel, message in messages:
+            try:
+                self.put(channel, message)
+            except ChannelLayerError as error:
+                self.lost(channel, error)
+
+    def lost(self, channel: str, error: object) -> None:
+        """Count and tell of a message that could not be put back."""
+        self.count("messages_lost_count", channel)
+        _log.error(
+            "A message for {channel} that came when nobody waited for it is lost: {error}",
+            channel=channel,
+            error=error,
+        )
+
     def new_channel(self, pattern: str) -> str:
         """
         Make up a name after C{pattern}.

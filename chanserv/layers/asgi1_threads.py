@@ -23,6 +23,7 @@ from functools import partial
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chanserv.errors import ChannelLayerError, LayerUnavailable
@@ -44,6 +45,10 @@ LINGER: Final = 10.0
 """Seconds that a listener's thread outlives the last who waited: the next comes
 at once as a rule, and a new thread costs more than one that sleeps."""
 
+CLOSE_PATIENCE: Final = 10.0
+"""Seconds that calls under way are given to come back when the layer is closed:
+twice what the old layers block for."""
+
 AT_ONCE: Final = 100
 """Messages that a listener takes before it hands them on: each is a trip of its
 own, and the first should not wait for the last."""
@@ -62,6 +67,8 @@ the first message after a rest waits 10 ms on average."""
 PAUSE_GROWTH: Final = 1.25
 """What each fruitless look makes of the pause; the longest is reached in 0.1 s."""
 
+_log = Logger()
+
 
 class Lane:
     """
@@ -72,7 +79,7 @@ class Lane:
 
     def __init__(self, reactor: Any, name: str, max_calls: int = MAX_CALLS) -> None:
         """
-        @param reactor: C{callFromThread}.
+        @param reactor: C{callFromThread}, C{callLater}.
         @param name: what the thread is called.
         """
         self._reactor = reactor
@@ -111,22 +118,37 @@ class Lane:
         """
         Take no more calls.
 
-        @return: fires when those that were asked for have been made.
+        @return: fires when those that were asked for have been made, or after
+            L{CLOSE_PATIENCE}.
         """
         closed: Deferred[None] = Deferred()
+        if self._thread is None:
+            closed.callback(None)
+            return closed
+        giving_up = self._reactor.callLater(CLOSE_PATIENCE, self._lose_patience, closed)
+        closed.addCallback(lambda _: giving_up.active() and giving_up.cancel())
         with self._changed:
             self._closed = closed
             self._changed.notify()
-        if self._thread is None:
-            closed.callback(None)
         return closed
+
+    def _lose_patience(self, closed: Deferred[None]) -> None:
+        with self._changed:
+            left = len(self._calls)
+        _log.warn(
+            "{name} does not come back after {seconds} s: {count} more calls are not waited for",
+            name=self._name,
+            seconds=CLOSE_PATIENCE,
+            count=left,
+        )
+        closed.callback(None)
 
     def _run(self) -> None:
         while True:
             with self._changed:
                 while not self._calls:
                     if self._closed is not None:
-                        self._reactor.callFromThread(self._closed.callback, None)
+                        self._reactor.callFromThread(_fire, self._closed, None)
                         return
                     self._changed.wait()
                 call, answer = self._calls.popleft()
