@@ -200,16 +200,18 @@ def _made(kind: Any, reactor: Any, config: Mapping[str, Any]) -> Any:
     return kind(**config)
 
 
-_GIVEN_BY_US: Final = frozenset({"clock", "call_from_thread"})
+_GIVEN_BY_US: Final = frozenset({"reactor", "clock", "call_from_thread"})
+"""What C{for_reactor} gives to the class."""
 
 
 def _check_config(backend: str, kind: Callable[..., object], config: Mapping[Any, Any]) -> None:
     """Refuse keys that C{kind} does not take, naming those that it does, and
     ask for those that it must have."""
     try:
-        parameters = inspect.signature(kind).parameters.values()
+        signature = inspect.signature(kind)
     except (TypeError, ValueError):
         return
+    parameters = [one for one in signature.parameters.values() if one.name not in _GIVEN_BY_US]
     for one in parameters:
         named = one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)
         if named and one.default is one.empty and one.name not in config:
@@ -217,7 +219,6 @@ def _check_config(backend: str, kind: Callable[..., object], config: Mapping[Any
     if any(one.kind is one.VAR_KEYWORD for one in parameters):
         return
     known = {one.name for one in parameters if one.kind is not one.POSITIONAL_ONLY}
-    known -= _GIVEN_BY_US
     unknown = [key for key in config if key not in known]
     if unknown:
         raise ConfigurationError(
