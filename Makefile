@@ -38,7 +38,7 @@ soak: programs ## hold the load tests for a minute each, not for seconds
 
 # What the tests use besides Python's packages.  The second line starts the program by
 # which Playwright drives the browser; all that a bare Debian lacks for it is this library.
-programs: $(VENV)/made-test
+programs: $(VENV)/made-test $(VENV)/made-third-party
 	@tools/need-programs chromium wrk
 	@$(BIN)/playwright --version >/dev/null 2>&1 || \
 		tools/need-packages "Playwright's driver does not start" libatomic1
@@ -84,6 +84,11 @@ $(VENV)/made-run: setup.py | $(VENV)/bin/pip
 $(VENV)/made-test: setup.py | $(VENV)/bin/pip
 	$(INSTALL) --editable .[test]
 	@touch $@ $(VENV)/made-run
+
+# The layers of the old stack, in a folder of their own.
+$(VENV)/made-third-party: tests/layers/third_party/requirements.txt $(VENV)/made-test
+	$(BIN)/python -m tests.layers.third_party.folder
+	@touch $@
 
 $(VENV)/made-dev: setup.py | $(VENV)/bin/pip
 	$(INSTALL) --editable .[dev]
