@@ -12,6 +12,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import import_module
 from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl
@@ -21,6 +22,9 @@ from twisted.logger import Logger
 from chanserv.errors import ConfigurationError
 from chanserv.interfaces import IChannelLayer
 from chanserv.layers.memory import MemoryChannelLayer
+from chanserv.layers.redis.addresses import URL_SCHEMES, servers_from_url
+from chanserv.layers.redis.server_options import OPTIONS, without_secrets
+from chanserv.layers.url_options import read_layer_options, text_option
 
 Spec: TypeAlias = "str | Mapping[str, object]"
 
@@ -67,7 +71,7 @@ def make_layer(
                 f"{spec!r} names a layer that is already made: it takes no {', '.join(config)}"
             )
         return _from_dotted_path(spec)
-    raise ConfigurationError(f"unknown channel layer {spec!r}: {_what_is_known()}")
+    raise ConfigurationError(f"unknown channel layer {without_secrets(spec)!r}: {_what_is_known()}")
 
 
 # URLs
@@ -75,29 +79,6 @@ def make_layer(
 Maker: TypeAlias = Callable[[str, Any, Mapping[str, object]], IChannelLayer]
 """Makes a layer from what follows the scheme and its colon, the reactor, and
 options that count before those in the URL."""
-
-
-def _number(option: str, value: str) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        raise ConfigurationError(f"{option} must be a number of seconds, not {value!r}") from None
-
-
-def _count(option: str, value: str) -> int:
-    try:
-        return int(value)
-    except ValueError:
-        raise ConfigurationError(f"{option} must be a whole number, not {value!r}") from None
-
-
-_MEMORY_OPTIONS: Final[Mapping[str, Callable[[str, str], object]]] = {
-    "expiry": _number,
-    "group_expiry": _number,
-    "capacity": _count,
-    "mailbox_capacity": _count,
-    "max_message_size": _count,
-}
 
 
 def _memory_from_url(rest: str, reactor: Any, config: Mapping[str, object]) -> IChannelLayer:
@@ -108,34 +89,45 @@ def _memory_from_url(rest: str, reactor: Any, config: Mapping[str, object]) -> I
             f"memory:{path} names something: a memory layer has no name; write 'memory:', "
             f"or 'memory:?capacity=500'"
         )
-    given: dict[str, object] = {}
-    rules: list[tuple[str, int]] = []
-    for option, value in parse_qsl(query, keep_blank_values=True):
-        if option == "channel_capacity":
-            pattern, _, capacity = value.rpartition(":")
-            if not pattern:
-                raise ConfigurationError(
-                    f"channel_capacity must be a glob and a number, such as "
-                    f"'websocket.*:500', not {value!r}"
-                )
-            rules.append((pattern, _count(f"{option} {value!r} after its ':'", capacity)))
-        elif option in _MEMORY_OPTIONS:
-            given[option] = _MEMORY_OPTIONS[option](option, value)
-        else:
-            known = ", ".join(sorted([*_MEMORY_OPTIONS, "channel_capacity"]))
-            raise ConfigurationError(f"memory: has no option {option!r}; it has {known}")
-    given["channel_capacity"] = rules
-    given.update(config)
+    options = read_layer_options("memory", parse_qsl(query, keep_blank_values=True))
+    given = {**options, **config}
     _check_config("memory:", MemoryChannelLayer, given)
     return _provided(_made(MemoryChannelLayer, reactor, given), "memory:")
 
 
+_REDIS: Final = ("chanserv.layers.redis.layer", "RedisChannelLayer")
+"""Imported when it is asked for: it brings a library and a driver along."""
+
+
+def _redis_from_url(
+    scheme: str, rest: str, reactor: Any, config: Mapping[str, object]
+) -> IChannelLayer:
+    """
+    C{redis:} and its like, with commas between the URLs of shards.
+
+    Options of the layer may stand in any of these.
+    """
+    servers, query = servers_from_url(f"{scheme}:{rest}")
+    options = read_layer_options(
+        scheme,
+        query,
+        single={"prefix": text_option, "stats_prefix": text_option},
+        repeated={"symmetric_encryption_keys": text_option},
+        also=OPTIONS,
+    )
+    given = {"hosts": servers, **options, **config}
+    kind = _imported(*_REDIS, f"{scheme}:")
+    _check_config(f"{scheme}:", kind, given)
+    return _provided(_made(kind, reactor, given), f"{scheme}:")
+
+
 SCHEMES: Final[dict[str, Maker]] = {
     "memory": _memory_from_url,
+    **{scheme: partial(_redis_from_url, scheme) for scheme in URL_SCHEMES},
 }
 """What a URL may begin with.  A layer is added by its line here."""
 
-ELSEWHERE: Final = frozenset({"ipc", "redis", "rediss", "redis+unix"})
+ELSEWHERE: Final = frozenset({"ipc"})
 """Schemes that name no Python module, though they look like one: without a
 line in L{SCHEMES} they are unknown."""
 

@@ -122,11 +122,6 @@ class TestURL:
     @pytest.mark.parametrize(
         "spec",
         [
-            "redis://localhost:6379/0",
-            "rediss://localhost",
-            "redis+unix:///run/redis.sock",
-            "redis://one,redis://two",
-            "redis:x",
             "ipc:mysite",
             "amqp://localhost",
             "memory",
@@ -139,7 +134,7 @@ class TestURL:
     def test_an_unknown_scheme_is_answered_with_those_that_are_known(self, spec: str) -> None:
         message = refusal(spec)
         assert repr(spec) in message
-        assert "known are 'memory:' and the dotted path" in message
+        assert "known are 'memory:', 'redis:', " in message
 
     def test_a_scheme_is_added_by_one_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
         given: list[object] = []
@@ -153,7 +148,71 @@ class TestURL:
         monkeypatch.setitem(from_spec.SCHEMES, "ipc", maker)  # type: ignore[arg-type]
         assert make_layer("ipc:mysite?a=b", reactor, {"c": 1}) is layer
         assert given == ["mysite?a=b", reactor, {"c": 1}]
-        assert "'ipc:', 'memory:'" in refusal("redis:")
+        assert "'ipc:', 'memory:'" in refusal("amqp:")
+
+    def test_an_unknown_scheme_is_answered_without_its_password(self) -> None:
+        assert "hush" not in refusal("amqp://me:hush@localhost,redis://:hush@h")
+
+
+class Shards(MemoryChannelLayer):
+    """Stands in for the Redis layer, whose own tests begin where it is made."""
+
+    def __init__(self, hosts: Any, **config: Any) -> None:
+        super().__init__()
+        self.given = (hosts, config)
+
+    @classmethod
+    def for_reactor(cls, reactor: Any, **config: Any) -> Any:
+        return cls(**config)
+
+
+class TestRedisURL:
+    @pytest.fixture(autouse=True)
+    def made(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        module: Any = ModuleType("someones_redis")
+        module.Shards = Shards
+        monkeypatch.setitem(sys.modules, "someones_redis", module)
+        monkeypatch.setattr(from_spec, "_REDIS", ("someones_redis", "Shards"))
+
+    def test_options_of_servers_and_of_the_layer_are_told_apart(self) -> None:
+        hosts, config = make(
+            "redis://:pw@one/1?capacity=3&reply_timeout=4,rediss://two?prefix=x&verify=no"
+            "&channel_capacity=a.*:5&redeliver=websocket.*&redeliver=b&capacity=3"
+            "&symmetric_encryption_keys=k1&symmetric_encryption_keys=k2",
+            expiry=9,
+        ).given
+        assert [host.name for host in hosts] == ["one:6379/1", "two:6379/0"]
+        assert (hosts[0].password, hosts[0].reply_timeout) == ("pw", 4)
+        assert config == {
+            "capacity": 3,
+            "prefix": "x",
+            "channel_capacity": [("a.*", 5)],
+            "redeliver": ["websocket.*", "b"],
+            "symmetric_encryption_keys": ["k1", "k2"],
+            "expiry": 9,
+        }
+
+    @pytest.mark.parametrize(
+        "url",
+        ["redis://h", "rediss://h", "redis+unix:///run/redis.sock", "redis+sentinel://h/mymaster"],
+    )
+    def test_each_way_to_a_server_has_its_scheme(self, url: str) -> None:
+        assert isinstance(make(url), Shards)
+
+    @pytest.mark.parametrize(
+        ("url", "says"),
+        [
+            ("redis:x", "no URL of a Redis server"),
+            (
+                "redis://h?size=5",
+                "redis: has no option 'size'; it has ca_certs, capacity, .*prefix",
+            ),
+            ("redis://a?expiry=1,redis://b?expiry=2", "given expiry twice, and not alike"),
+            ("redis://h?expiry=soon", "expiry must be a number of seconds"),
+        ],
+    )
+    def test_what_is_wrong_is_said_in_one_line(self, url: str, says: str) -> None:
+        assert re.search(says, refusal(url))
 
 
 @pytest.mark.usefixtures("site")
