@@ -36,10 +36,14 @@ coverage: programs ## run the tests and say which lines and branches they miss
 soak: programs ## hold the load tests for a minute each, not for seconds
 	CHANSERV_SOAK_SECONDS=60 $(BIN)/python -m pytest -m load -s $(PYTEST_ARGS)
 
-# What the tests use besides Python's packages.  The second line starts the program by
-# which Playwright drives the browser; all that a bare Debian lacks for it is this library.
+# What the tests use besides Python's packages.  Redis' server is asked for by the name that
+# it has in redis-tools: the package redis-server would also start it, on its well-known
+# port.  The last line starts the program by which Playwright drives the browser; all that a
+# bare Debian lacks for it is this library.
 programs: $(VENV)/made-test $(VENV)/made-third-party
 	@tools/need-programs chromium wrk
+	@command -v redis-server >/dev/null || command -v redis-check-rdb >/dev/null || \
+		tools/need-packages "the tests start Redis servers" redis-tools
 	@$(BIN)/playwright --version >/dev/null 2>&1 || \
 		tools/need-packages "Playwright's driver does not start" libatomic1
 

@@ -31,12 +31,15 @@ INSTALL_REQUIRES = [
     "django >= 5.2",
     "msgpack >= 1.1",
     "twisted[http2,tls] >= 26.4",
+    "txredisapi >= 1.6",
     "zope.interface >= 8.0",
 ]
 
 TEST = [
     "build >= 1.2",
     "coverage[toml] >= 7.6",
+    "cryptography >= 50",
+    "hiredis >= 3.0",
     "httpx >= 0.27",
     "hypothesis >= 6.120",
     "playwright >= 1.50",
@@ -79,6 +82,7 @@ setup(
     install_requires=INSTALL_REQUIRES,
     extras_require={
         "crypto": ["cryptography >= 50"],
+        "hiredis": ["hiredis >= 3.0"],
         "test": TEST,
         "docs": DOCS,
         "dev": [*TEST, *LINT, *TYPES, *DOCS, "tox >= 4.20"],

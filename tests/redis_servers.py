@@ -29,6 +29,18 @@ PORT_ATTEMPTS = 5
 """How often a server is started on another port where somebody took the first meanwhile."""
 
 
+def program() -> str:
+    """
+    The file of Redis' server.
+
+    It is the same as C{redis-check-rdb}, which looks at the name that it was started by; and
+    a package of Debian that starts no service by itself has only that.
+    """
+    found = shutil.which("redis-server") or shutil.which("redis-check-rdb")
+    assert found is not None, "there is no redis-server: install redis-server or redis-tools"
+    return found
+
+
 @dataclass
 class RedisServer:
     """
@@ -78,6 +90,7 @@ class RedisServer:
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 ["redis-server", *self._arguments()],
+                executable=program(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
