@@ -65,9 +65,9 @@ docs: $(VENV)/made-dev ## build the documentation into docs/_build/html
 bench-quick: $(VENV)/made-run $(BENCH_VENV)/made-bench ## compare with uvicorn and gunicorn, in under three minutes
 	@$(BIN)/python -m benchmarks.quick --peers $(abspath $(BENCH_VENV))/bin
 
-bench-layers: $(VENV)/made-run ## compare the channel layers with each other, in under three minutes
+bench-layers: $(VENV)/made-run $(BENCH_VENV)/made-bench ## compare the channel layers with each other, in under three minutes
 	@tools/need-programs redis-server
-	@$(BIN)/python -m benchmarks.layers
+	@$(BIN)/python -m benchmarks.layers --peers $(abspath $(BENCH_VENV))/bin/python
 
 demo-picture: programs ## take the picture in the README anew
 	$(BIN)/python -m tests.demo.picture

@@ -36,10 +36,9 @@ PAUSE: Final = 0.002
 
 @dataclass
 class Heard:
-    """What has come of one group message: for how many, and after how long."""
+    """What has come of one group message: for how many members, and after how long."""
 
     members: int = 0
-    deliveries: int = 0
     seconds: float = 0.0
 
 
@@ -80,7 +79,6 @@ class Mailbox:
             return
         heard = self.heard.setdefault(number, Heard())
         heard.members += len(delivery.recipients)
-        heard.deliveries += 1
         heard.seconds = now - sent
 
 
@@ -190,8 +188,8 @@ class Orders:
         delays, mailbox.delays, mailbox.count = mailbox.delays, [], 0
         return delays
 
-    async def heard(self, name: str, number: int, members: int) -> list[float]:
-        """Wait for a group message; tell in how many deliveries it came, and how late."""
+    async def heard(self, name: str, number: int, members: int) -> float:
+        """Wait for a group message; tell how late it came."""
         mailbox = self._mailboxes[name]
         while mailbox.heard.get(number, Heard()).members < members:
             await mailbox.news
@@ -199,7 +197,7 @@ class Orders:
         if heard.members != members:
             raise RuntimeError(f"it came for {heard.members} members, not for {members}")
         mailbox.count = 0
-        return [heard.deliveries, heard.seconds]
+        return heard.seconds
 
     async def messages(self, name: str) -> int:
         """How many messages have been put into the layer, ever."""

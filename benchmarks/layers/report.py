@@ -28,6 +28,9 @@ BATCHES: Final = Row("sends, in batches of 100", "sends/s")
 P50: Final = Row("send to receive, median", "µs", less_is_better=True)
 P99: Final = Row("  the slowest hundredth", "µs", True, "send to receive, the slowest hundredth")
 
+GROUPS: Final = ((1, 1), (10_000, 1), (10_000, 4), (10_000, 16))
+"""Members of a group, and how many processes they are spread over."""
+
 Figures = dict[tuple[str, Row], list[float]]
 """What was measured: (layer's name, row) -> one figure for each round."""
 
@@ -43,7 +46,7 @@ def group_rows(members: int, processes: int) -> tuple[Row, Row]:
 
 def table(figures: Figures, layers: Sequence[str]) -> list[str]:
     """The medians as lines of text."""
-    rows = list(dict.fromkeys(row for _, row in figures))
+    rows = [row for row in _all_rows() if any((name, row) in figures for name in layers)]
     titles = [f"{row.title}, {row.unit}" for row in rows]
     width = max(map(len, titles)) + 2
     lines = ["".ljust(width) + "".join(name.rjust(17) for name in layers)]
@@ -61,7 +64,7 @@ def ratios(figures: Figures, ours: str, other: str) -> list[str]:
     median, and the worst.
     """
     lines = []
-    for row in dict.fromkeys(row for _, row in figures):
+    for row in _all_rows():
         pairs = list(zip(figures.get((ours, row), ()), figures.get((other, row), ()), strict=True))
         if not pairs or row.unit == "messages":
             continue
@@ -69,6 +72,11 @@ def ratios(figures: Figures, ours: str, other: str) -> list[str]:
         title = row.about or row.title
         lines.append(f"  {title:42}{median(times):5.2f} x, at worst {min(times):.2f} x")
     return [f"{ours} beside {other}, round by round:", *lines] if lines else []
+
+
+def _all_rows() -> list[Row]:
+    groups = [row for members, processes in GROUPS for row in group_rows(members, processes)]
+    return [ONE_BY_ONE, AT_ONCE, BATCHES, P50, P99, *groups]
 
 
 def _some(count: int, thing: str) -> str:
