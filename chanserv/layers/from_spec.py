@@ -17,18 +17,17 @@ from importlib import import_module
 from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl
 
-from twisted.logger import Logger
-
 from chanserv.errors import ConfigurationError
-from chanserv.interfaces import IChannelLayer
+from chanserv.interfaces import IBlockingChannelLayer, IChannelLayer
+from chanserv.layers.asgi1 import Asgi1ChannelLayer
+from chanserv.layers.asgi1_calls import is_asgi1_layer
+from chanserv.layers.former import present_backend
 from chanserv.layers.memory import MemoryChannelLayer
 from chanserv.layers.redis.addresses import URL_SCHEMES, servers_from_url
 from chanserv.layers.redis.server_options import OPTIONS, without_secrets
 from chanserv.layers.url_options import read_layer_options, text_option
 
 Spec: TypeAlias = "str | Mapping[str, object]"
-
-_log = Logger()
 
 _DOTTED: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*\Z")
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]*):(.*)\Z", re.DOTALL)
@@ -70,7 +69,7 @@ def make_layer(
             raise ConfigurationError(
                 f"{spec!r} names a layer that is already made: it takes no {', '.join(config)}"
             )
-        return _from_dotted_path(spec)
+        return _from_dotted_path(spec, reactor)
     raise ConfigurationError(f"unknown channel layer {without_secrets(spec)!r}: {_what_is_known()}")
 
 
@@ -134,11 +133,6 @@ line in L{SCHEMES} they are unknown."""
 
 # CHANNEL_LAYERS
 
-FORMER_BACKENDS: Final[Mapping[str, str]] = {
-    "asgiref.inmemory.ChannelLayer": "chanserv.layers.MemoryChannelLayer",
-}
-"""Backends of the old stack, and what serves in their place."""
-
 
 def _from_settings(
     settings: Mapping[str, object], reactor: Any, more: Mapping[str, object]
@@ -152,24 +146,19 @@ def _from_settings(
     config = settings.get("CONFIG") or {}
     if not isinstance(config, Mapping):
         raise ConfigurationError(f"CONFIG of {backend} must be a mapping, not {config!r}")
-    config = {**config, **more}
-    if backend in FORMER_BACKENDS:
-        present = FORMER_BACKENDS[backend]
-        _log.info(
-            "BACKEND {former} is served by {present}: name that in CHANNEL_LAYERS",
-            former=backend,
-            present=present,
-        )
-        backend = present
+    backend, config = present_backend(backend, {**config, **more})
     kind = _imported(*backend.rpartition(".")[::2], f"BACKEND {backend!r}")
     if not callable(kind):
         raise ConfigurationError(f"BACKEND {backend!r} is no class: {kind!r}")
     _check_config(backend, kind, config)
     try:
         layer = _made(kind, reactor, config)
-    except (TypeError, ValueError) as error:
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        # Other people's layers have their own ways to say so.
         raise ConfigurationError(f"CONFIG of {backend} is refused: {_one_line(error)}") from error
-    return _provided(layer, f"BACKEND {backend!r}")
+    return _adapted(layer, f"BACKEND {backend!r}", reactor)
 
 
 def _made(kind: Any, reactor: Any, config: Mapping[str, Any]) -> Any:
@@ -222,9 +211,10 @@ def _check_config(backend: str, kind: Callable[..., object], config: Mapping[Any
 # Dotted paths
 
 
-def _from_dotted_path(spec: str) -> IChannelLayer:
+def _from_dotted_path(spec: str, reactor: Any) -> IChannelLayer:
     module, _, attribute = spec.partition(":")
-    return _provided(_imported(module, attribute, f"channel layer {spec!r}"), repr(spec))
+    found = _imported(module, attribute, f"channel layer {spec!r}")
+    return _adapted(found, repr(spec), reactor)
 
 
 def _imported(module: str, attribute: str, what: str) -> Any:
@@ -244,11 +234,28 @@ def _imported(module: str, attribute: str, what: str) -> Any:
     return found
 
 
+def _adapted(layer: object, what: str, reactor: Any) -> IChannelLayer:
+    """
+    C{layer}, or where it is an ASGI 1 layer of somebody else's, that behind an
+    adapter.
+
+    @raise ConfigurationError: it is neither.
+    """
+    if not IChannelLayer.providedBy(layer) and is_asgi1_layer(layer):
+        if IBlockingChannelLayer.providedBy(layer):
+            raise ConfigurationError(
+                f"{what} is the blocking face of a channel layer, which a server cannot live "
+                f"on: name the layer itself, by its alias in CHANNEL_LAYERS or a URL"
+            )
+        return Asgi1ChannelLayer(layer, reactor)
+    return _provided(layer, what)
+
+
 def _provided(layer: object, what: str) -> IChannelLayer:
     if not IChannelLayer.providedBy(layer):
         raise ConfigurationError(
             f"{what} is not a channel layer: it gives {type(layer).__name__}, which does not "
-            f"provide chanserv.interfaces.IChannelLayer"
+            f"provide chanserv.interfaces.IChannelLayer, nor has the send and receive of ASGI 1"
         )
     return layer
 
