@@ -15,12 +15,11 @@ and what waits or fails meanwhile.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from random import random as random_fraction
-from typing import Any, ClassVar, Final, Protocol, TypeAlias
+from typing import Any, ClassVar, Final
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
@@ -30,26 +29,15 @@ from twisted.python.failure import Failure
 from chanserv.errors import ChannelLayerError, LayerUnavailable
 from chanserv.layers.redis.endpoints import why_not_reached
 from chanserv.layers.redis.greeting import greet
-from chanserv.layers.redis.protocol import (
-    MAX_UNANSWERED,
-    MAX_UNSENT,
-    Link,
-    LinkFactory,
-    Word,
-    link_class,
-)
+from chanserv.layers.redis.held import MAX_WAITING, PATIENCE, Commands, HeldCommands
+from chanserv.layers.redis.links import LinkFactory, link_class
+from chanserv.layers.redis.protocol import MAX_UNANSWERED, MAX_UNSENT, Link, Word
 from chanserv.layers.redis.refusals import Refused
 from chanserv.layers.redis.script import Script
 from chanserv.layers.redis.sentinel import endpoint_of
 from chanserv.layers.redis.server import Server
 
-PATIENCE: Final = 2.0
-"""Seconds that commands wait while nobody knows whether the server is there: a restart of
-a small server passes unnoticed, and people do not wait for a page much longer."""
-
-MAX_WAITING: Final = 1_000
-"""Commands that wait while nobody knows: a busy process makes as many in the tenth of a
-second that it takes to connect again."""
+__all__ = ["DEFAULT_LIMITS", "Commands", "Connection", "Limits", "State"]
 
 RETURN_SPREAD: Final = 0.1
 """Seconds over which the processes of a site spread their first attempt after a loss."""
@@ -95,27 +83,6 @@ class Limits:
 
 DEFAULT_LIMITS: Final = Limits()
 """The bounds as said."""
-
-
-class Commands(Protocol):
-    """What sends commands: a L{Connection}, and a L{Link} of it that is being prepared."""
-
-    def call(self, *words: Word) -> Deferred[Any]:
-        """
-        Send a command.
-
-        @return: fires with the reply: bytes (also for a status), an int,
-            L{None} or a list of these, in which an error is an exception that
-            is not raised.  Fails with a L{ChannelLayerError}.
-        """
-
-    def run(
-        self, script: Script, keys: Sequence[Word] = (), args: Sequence[Word] = ()
-    ) -> Deferred[Any]:
-        """The same for a script, which the server is told anew if it has forgotten it."""
-
-
-Perform: TypeAlias = Callable[[Link], "Deferred[Any]"]
 
 
 class State(Enum):
@@ -184,10 +151,9 @@ class Connection:
         self._link: Link | None = None
         self._ended: LayerUnavailable | None = None
         self._attempt: Deferred[None] | None = None
-        # Why commands fail; None while they wait or go out.
-        self._down: str | None = self._not_started()
-        self._waiting: deque[tuple[Perform, Deferred[Any]]] = deque()
-        self._patience: IDelayedCall | None = None
+        self._held = HeldCommands(
+            server.name, reactor, limits.patience, limits.max_waiting, self._patience_ended
+        )
         self._rest: IDelayedCall | None = None
         self._failures = 0
         self._up_at = 0.0
@@ -216,7 +182,7 @@ class Connection:
         link = self._up
         if link is not None:
             return link.call(*words)
-        return self._later(lambda link: link.call(*words))
+        return self._held.add(lambda link: link.call(*words))
 
     def run(
         self, script: Script, keys: Sequence[Word] = (), args: Sequence[Word] = ()
@@ -225,42 +191,17 @@ class Connection:
         link = self._up
         if link is not None:
             return link.run(script, keys, args)
-        return self._later(lambda link: link.run(script, keys, args))
-
-    def _later(self, perform: Perform) -> Deferred[Any]:
-        result: Deferred[Any] = Deferred()
-        if self._down is not None:
-            result.errback(LayerUnavailable(self._down))
-        elif len(self._waiting) >= self._limits.max_waiting:
-            result.errback(
-                LayerUnavailable(
-                    f"Redis {self.server.name} is not reached yet, and "
-                    f"{len(self._waiting)} commands wait for it"
-                )
-            )
-        else:
-            self._waiting.append((perform, result))
-        return result
-
-    def _know_down(self, why: str) -> None:
-        """From here on commands fail, and so do those that wait."""
-        self._down = why
-        self._cancel_patience()
-        waiting, self._waiting = self._waiting, deque()
-        for _, result in waiting:
-            if not result.called:
-                result.errback(LayerUnavailable(why))
+        return self._held.add(lambda link: link.run(script, keys, args))
 
     # From the start to the stop
 
     def start(self) -> None:
         """Begin to connect."""
         if self._state is State.STOPPED:
-            self._down = None
             self._failures = 0
             self._said = None
             self._down_at = self._reactor.seconds()
-            self._begin_patience()
+            self._held.hold()
             self._try()
 
     def stop(self) -> Deferred[None]:
@@ -279,7 +220,7 @@ class Connection:
             return done
         self._state = State.STOPPING
         self._up = None
-        self._know_down(f"Redis {self.server.name}: the connection has been closed")
+        self._held.refuse(f"Redis {self.server.name}: the connection has been closed")
         if self._rest is not None:
             self._rest.cancel()
             self._rest = None
@@ -303,9 +244,6 @@ class Connection:
         stopped, self._stopped = self._stopped, []
         for done in stopped:
             done.callback(None)
-
-    def _not_started(self) -> str:
-        return f"Redis {self.server.name}: the connection has not been started"
 
     # One attempt
 
@@ -368,13 +306,8 @@ class Connection:
         self._state = State.UP
         self._up = link
         self._up_at = self._reactor.seconds()
-        self._down = None
-        self._cancel_patience()
         self._say_back()
-        waiting, self._waiting = self._waiting, deque()
-        for perform, result in waiting:
-            if not result.called:
-                perform(link).chainDeferred(result)
+        self._held.release(link)
 
     def _failed(self, failure: Failure) -> None:
         """An attempt came to nothing."""
@@ -402,7 +335,7 @@ class Connection:
         """Wait for the next attempt, knowing what is wrong."""
         self._failures += 1
         self._say_down(error)
-        self._know_down(str(error))
+        self._held.refuse(str(error))
         self._state = State.RESTING
         self._rest = self._reactor.callLater(self._back_off(error), self._try)
 
@@ -439,7 +372,7 @@ class Connection:
         else:
             self._failures = 0
             self._say_down(why)
-            self._begin_patience()
+            self._held.hold()
             self._rest = self._reactor.callLater(RETURN_SPREAD * self._random(), self._try)
         if self._lost is not None:
             try:
@@ -447,23 +380,8 @@ class Connection:
             except Exception:
                 self._our_fault(Failure())  # type: ignore[no-untyped-call]
 
-    # Patience, while nobody knows
-
-    def _begin_patience(self) -> None:
-        self._patience = self._reactor.callLater(self._limits.patience, self._patience_ends)
-
-    def _patience_ends(self) -> None:
-        self._patience = None
-        error = LayerUnavailable(
-            f"Redis {self.server.name} has not answered for {self._limits.patience:g} s"
-        )
+    def _patience_ended(self, error: LayerUnavailable) -> None:
         self._say_down(error)
-        self._know_down(str(error))
-
-    def _cancel_patience(self) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
 
     # The log
 

@@ -6,20 +6,17 @@ packed once and joins what else this turn of the reactor sends, so that a
 hundred commands are one write; its Deferred stands in a queue, and the reply
 goes straight to it.  One timer watches the whole queue.
 
-There are two, alike but for who reads the replies: L{HiredisLink}, by a parser
-in C, and L{PlainLink}, by txredisapi's in Python.
+Who reads the replies, a parser in C or one in Python, is told in C{links}.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.protocol import Factory
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chanserv.errors import ChannelLayerError, LayerUnavailable
@@ -27,11 +24,6 @@ from chanserv.layers.late_reactor import import_with_late_reactor
 from chanserv.layers.redis.endpoints import why_not_reached
 from chanserv.layers.redis.refusals import Refusal, Refused
 from chanserv.layers.redis.script import Script
-
-try:
-    import hiredis
-except ImportError:
-    hiredis = None  # type: ignore[assignment]
 
 # It takes the global reactor, which may not be the one that we run on.
 txredisapi: Any = import_with_late_reactor("txredisapi")
@@ -297,121 +289,3 @@ class Link(txredisapi.BaseRedisProtocol):  # type: ignore[misc]
         for reply in waiting:
             reply.errback(self._gone())
         self._ended(self._why)
-
-
-class PlainLink(Link):
-    """Replies are read by txredisapi, in Python."""
-
-    _left = b""
-
-    def _read(self, data: bytes) -> None:
-        # The parser hands back what stands behind a bulk string, through setLineMode.
-        while data:
-            self._left = b""
-            super(Link, self).dataReceived(data)
-            data = self._left
-
-    def setLineMode(self, extra: bytes = b"") -> None:
-        """As the parser's own, which would come back to the rest by a timer."""
-        self.line_mode = 1
-        self._left = extra
-
-    def replyReceived(self, reply: Any) -> None:
-        """Statuses come as text here, and as bytes from hiredis."""
-        super().replyReceived(reply.encode() if isinstance(reply, str) else reply)
-
-    def handleMultiBulkElement(self, element: Any) -> None:
-        """The same for statuses in a list."""
-        element = element.encode() if isinstance(element, str) else element
-        super().handleMultiBulkElement(element)
-
-
-class HiredisLink(Link):
-    """Replies are read by hiredis."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._pack = hiredis.pack_command  # type: ignore[assignment]
-        self._reader = hiredis.Reader(
-            replyError=txredisapi.ResponseError, notEnoughData=_NOT_ENOUGH
-        )
-
-    def _read(self, data: bytes) -> None:
-        reader = self._reader
-        reader.feed(data)
-        gets, waiting = reader.gets, self._waiting
-        while (reply := gets()) is not _NOT_ENOUGH:
-            if waiting and not isinstance(reply, Exception):
-                waiting.popleft().callback(reply)
-            else:
-                self.replyReceived(reply)
-
-
-_NOT_ENOUGH: Final = object()
-
-
-class _Bell(Link):
-    """
-    A connection that listens to what is published.
-
-    @ivar heard: called with the channel and what was published there.
-    """
-
-    _log: ClassVar = Logger(namespace="chanserv.redis")
-
-    heard: Callable[[bytes, bytes], None]
-
-    def replyReceived(self, reply: Any) -> None:
-        """Something published, or an answer."""
-        if isinstance(reply, list) and len(reply) == 3 and reply[0] == b"message":
-            try:
-                self.heard(reply[1], reply[2])
-            except Exception:
-                self._log.failure("what was published on {name} was lost on us", name=self.name)
-        else:
-            super().replyReceived(reply)
-
-
-class PlainBell(_Bell, PlainLink):
-    """A L{PlainLink} that listens."""
-
-
-class HiredisBell(_Bell, HiredisLink):
-    """A L{HiredisLink} that listens."""
-
-    def _read(self, data: bytes) -> None:
-        self._reader.feed(data)
-        while (reply := self._reader.gets()) is not _NOT_ENOUGH:
-            self.replyReceived(reply)
-
-
-class LinkFactory(Factory):
-    """Makes links as it is told."""
-
-    noisy = False
-
-    def __init__(self, make: Callable[[], Link]) -> None:
-        self._make = make
-
-    def buildProtocol(self, addr: object) -> Any:
-        """See L{IProtocolFactory<twisted.internet.interfaces.IProtocolFactory>}."""
-        return self._make()
-
-
-def _by_hiredis(wanted: bool | None) -> bool:
-    return hiredis is not None if wanted is None else wanted
-
-
-def link_class(by_hiredis: bool | None = None) -> type[Link]:
-    """
-    The protocol to use.
-
-    @param by_hiredis: whether hiredis reads the replies; L{None} where it is
-        installed.
-    """
-    return HiredisLink if _by_hiredis(by_hiredis) else PlainLink
-
-
-def bell_class(by_hiredis: bool | None = None) -> type[_Bell]:
-    """The same for a connection that listens."""
-    return HiredisBell if _by_hiredis(by_hiredis) else PlainBell

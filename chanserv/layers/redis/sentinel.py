@@ -21,7 +21,7 @@ from zope.interface import implementer
 
 from chanserv.errors import ChannelLayerError, LayerUnavailable
 from chanserv.layers.redis.endpoints import tcp_endpoint, unix_endpoint, why_not_reached
-from chanserv.layers.redis.protocol import LinkFactory, link_class
+from chanserv.layers.redis.links import LinkFactory, link_class
 from chanserv.layers.redis.server import Address, Server, Watched, shown_address
 
 ANSWER_TIMEOUT: Final = 1.0

@@ -10,7 +10,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
 from chanserv.layers.redis.connection import DEFAULT_LIMITS, Commands, Connection, Limits
-from chanserv.layers.redis.protocol import Link, bell_class
+from chanserv.layers.redis.links import bell_class
+from chanserv.layers.redis.protocol import Link
 from chanserv.layers.redis.server import Server
 
 PING_INTERVAL: Final = 5.0
