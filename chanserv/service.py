@@ -9,7 +9,6 @@ the C{twistd} plugin, C{manage.py runserver}, a test.
 
 from __future__ import annotations
 
-import re
 import signal
 import sys
 import threading
@@ -29,6 +28,7 @@ from chanserv.errors import ConfigurationError, LayerUnavailable
 from chanserv.interfaces import IChannelLayer
 from chanserv.layers.from_spec import make_layer
 from chanserv.layers.reach import within_process
+from chanserv.layers.redis.server_options import without_secrets
 from chanserv.server import InterfaceServer
 from chanserv.server.access_log import AccessLog
 from chanserv.server.limits import Limits
@@ -366,6 +366,6 @@ class ChanservService(Service):
 def _summary(config: Config, spec: Any) -> str:
     site = f"{config.settings} with " if config.settings else "no site, "
     layer = spec if isinstance(spec, str) else str(spec.get("BACKEND", spec))
-    layer = re.sub(r"//[^/@,]*@", "//…@", layer)
+    layer = without_secrets(layer)
     threads = f"{config.threads} thread{'' if config.threads == 1 else 's'}"
     return f"{site}{threads}, layer {layer}"

@@ -108,9 +108,12 @@ class TestMakeService:
     def test_a_password_in_a_layers_url_is_not_said(self) -> None:
         from chanserv.service import _summary
 
-        text = _summary(Config(), "redis://user:secret@one:6379/0,redis://:more@two/1")
-        assert "secret" not in text
-        assert "more" not in text
+        text = _summary(
+            Config(),
+            "redis://user:secret@one:6379/0,redis://:more@two/1,redis+unix:///s?password=hidden",
+        )
+        for secret in ("secret", "more", "hidden"):
+            assert secret not in text
         assert "one:6379/0" in text
 
 

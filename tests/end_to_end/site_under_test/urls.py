@@ -1,8 +1,10 @@
 import hashlib
+import os
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.urls import path
@@ -50,6 +52,24 @@ def about(request: HttpRequest) -> HttpResponse:
 def slow(request: HttpRequest, milliseconds: int) -> HttpResponse:
     time.sleep(milliseconds / 1000)
     return HttpResponse(f"slow {milliseconds}")
+
+
+def pid(request: HttpRequest) -> HttpResponse:
+    """Which process runs the view."""
+    return JsonResponse({"pid": os.getpid()})
+
+
+def hold(request: HttpRequest, name: str) -> HttpResponse:
+    """
+    Say by a file C{name.pid} that the view has begun, and answer when there is
+    a file C{name}, in the folder that the environment names.
+    """
+    folder = Path(os.environ["CHANSERV_TEST_FOLDER"])
+    (folder / f"{name}.{os.getpid()}").touch()
+    deadline = time.monotonic() + 120
+    while not (folder / name).exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return JsonResponse({"pid": os.getpid()})
 
 
 def status(request: HttpRequest, status: int) -> HttpResponse:
@@ -149,6 +169,8 @@ urlpatterns = [
     path("digest/", digest),
     path("unread/", unread),
     path("slow/<int:milliseconds>/", slow),
+    path("pid/", pid),
+    path("hold/<str:name>/", hold),
     path("status/<int:status>/", status),
     path("stream/<int:megabytes>/", stream),
     path("ticks/", ticks),
