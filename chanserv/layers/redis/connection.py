@@ -16,7 +16,6 @@ and what waits or fails meanwhile.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from random import random as random_fraction
 from typing import Any, ClassVar, Final
@@ -29,60 +28,23 @@ from twisted.python.failure import Failure
 from chanserv.errors import ChannelLayerError, LayerUnavailable
 from chanserv.layers.redis.endpoints import why_not_reached
 from chanserv.layers.redis.greeting import greet
-from chanserv.layers.redis.held import MAX_WAITING, PATIENCE, Commands, HeldCommands
+from chanserv.layers.redis.held import Commands, HeldCommands
+from chanserv.layers.redis.limits import (
+    CLOSE_TIMEOUT,
+    DEFAULT_LIMITS,
+    RETURN_SPREAD,
+    STEADY,
+    Limits,
+    back_off,
+)
 from chanserv.layers.redis.links import LinkFactory, link_class
-from chanserv.layers.redis.protocol import MAX_UNANSWERED, MAX_UNSENT, Link, Word
+from chanserv.layers.redis.protocol import Link, Word
 from chanserv.layers.redis.refusals import Refused
 from chanserv.layers.redis.script import Script
 from chanserv.layers.redis.sentinel import endpoint_of
 from chanserv.layers.redis.server import Server
 
-__all__ = ["DEFAULT_LIMITS", "Commands", "Connection", "Limits", "State"]
-
-RETURN_SPREAD: Final = 0.1
-"""Seconds over which the processes of a site spread their first attempt after a loss."""
-
-FIRST_BACK_OFF: Final = 0.1
-"""Seconds before the attempt after the first that failed."""
-
-LONGEST_BACK_OFF: Final = 5.0
-"""Seconds that the doubled wait never passes: a server that is back is used again before
-its operator wonders."""
-
-LONGEST_WATCHED_BACK_OFF: Final = 1.0
-"""The same for a server with sentinels, which another one replaces: to ask them costs
-little, and is how the change is noticed."""
-
-REFUSED_BACK_OFF: Final = 10.0
-"""Seconds before the next attempt where the server refused the last, for a wrong password
-say: until somebody has mended that, each is only a line in its log."""
-
-STEADY: Final = 1.0
-"""Seconds that a connection must have been up for its loss to be news: one that is lost
-sooner counts as an attempt that failed, and the next waits as long."""
-
-CLOSE_TIMEOUT: Final = 2.0
-"""Seconds that closing waits for what is still unsent."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """
-    The bounds of a connection; each is said above, and for links in C{protocol}.
-
-    @ivar longest_back_off: L{None} for what suits the server.
-    """
-
-    patience: float = PATIENCE
-    max_waiting: int = MAX_WAITING
-    longest_back_off: float | None = None
-    refused_back_off: float = REFUSED_BACK_OFF
-    max_unanswered: int = MAX_UNANSWERED
-    max_unsent: int = MAX_UNSENT
-
-
-DEFAULT_LIMITS: Final = Limits()
-"""The bounds as said."""
+__all__ = ["Commands", "Connection", "Limits", "State"]
 
 
 class State(Enum):
@@ -337,18 +299,9 @@ class Connection:
         self._say_down(error)
         self._held.refuse(str(error))
         self._state = State.RESTING
-        self._rest = self._reactor.callLater(self._back_off(error), self._try)
-
-    def _back_off(self, error: ChannelLayerError) -> float:
-        if isinstance(error, Refused) and error.lasting:
-            longest = wait = self._limits.refused_back_off
-        else:
-            watched = self.server.watched is not None
-            longest = LONGEST_WATCHED_BACK_OFF if watched else LONGEST_BACK_OFF
-            if self._limits.longest_back_off is not None:
-                longest = self._limits.longest_back_off
-            wait = FIRST_BACK_OFF * 2.0 ** min(self._failures - 1, 16)
-        return min(wait, longest) * (0.5 + 0.5 * self._random())
+        self._rest = self._reactor.callLater(
+            back_off(self.server, self._limits, self._failures, error, self._random()), self._try
+        )
 
     # The end of a connection
 

@@ -11,6 +11,7 @@ from service_identity import VerificationError
 from twisted.internet.defer import CancelledError, TimeoutError
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectionDone
+from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
 from twisted.internet.ssl import (
     Certificate,
@@ -133,7 +134,7 @@ def why_not_reached(failure: Failure) -> str:
         return f"TLS failed: {', '.join(map(str, reasons)) or 'it ended'}"
     if isinstance(error, ConnectionDone):
         return "it closed the connection"
-    if isinstance(error, (TimeoutError, CancelledError)):
+    if isinstance(error, (TimeoutError, ConnectTimeout, CancelledError)):
         return "it did not answer in time"
     text = " ".join(str(error).split()) or type(error).__name__
     return text.removeprefix("An error occurred while connecting: ").rstrip(".")

@@ -9,7 +9,8 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
-from chanserv.layers.redis.connection import DEFAULT_LIMITS, Commands, Connection, Limits
+from chanserv.layers.redis.connection import Commands, Connection, Limits
+from chanserv.layers.redis.limits import DEFAULT_LIMITS
 from chanserv.layers.redis.links import bell_class
 from chanserv.layers.redis.protocol import Link
 from chanserv.layers.redis.server import Server
