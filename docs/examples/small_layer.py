@@ -83,6 +83,10 @@ class SmallLayer:
         self._readers = {}
         self._closed = False
 
+    @classmethod
+    def for_reactor(cls, reactor, **config):
+        return cls(reactor, **config)
+
     # Sending
 
     @answered

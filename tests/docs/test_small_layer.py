@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
+import pytest
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
+from chanserv.errors import ConfigurationError
 from chanserv.interfaces import IChannelLayer
+from chanserv.layers import make_layer
 from chanserv.testing import BlockingLayerContract, ChannelLayerContract
 from tests.docs.examples import example
 
@@ -37,3 +41,12 @@ class SettlingLayerKeepsTheContractOfItsBlockingFace(BlockingLayerContract, Test
 
         layer: IChannelLayer = layers.SettlingLayer(reactor, **config)
         return layer
+
+
+def test_the_small_layer_can_be_named_in_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "small_layer", layers)
+    settings = {"BACKEND": "small_layer.SettlingLayer", "CONFIG": {"capacity": 1}}
+    layer = make_layer(settings, Clock())
+    assert isinstance(layer, layers.SettlingLayer)
+    with pytest.raises(ConfigurationError, match="redelivr.*known are.*redeliver"):
+        make_layer({**settings, "CONFIG": {"redelivr": []}}, Clock())
