@@ -48,5 +48,5 @@ def test_the_small_layer_can_be_named_in_settings(monkeypatch: pytest.MonkeyPatc
     settings = {"BACKEND": "small_layer.SettlingLayer", "CONFIG": {"capacity": 1}}
     layer = make_layer(settings, Clock())
     assert isinstance(layer, layers.SettlingLayer)
-    with pytest.raises(ConfigurationError, match="redelivr.*known are.*redeliver"):
+    with pytest.raises(ConfigurationError, match=r"redelivr.*known are.*redeliver"):
         make_layer({**settings, "CONFIG": {"redelivr": []}}, Clock())
