@@ -1,0 +1,344 @@
+"""Driver processes, and what their news add up to."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+PATIENCE = 90.0
+"""Seconds that a test waits for what must come, on a machine however busy."""
+
+LONG = float(os.environ.get("CHANSERV_FAULTS_FACTOR", "1"))
+"""How many times as much load as in the default suite: C{make faults} sets it."""
+
+
+def wait_for(what: str, condition: Callable[[], object], seconds: float = PATIENCE) -> float:
+    """
+    Wait until something has come true.
+
+    @return: how many seconds that took.
+    @raise AssertionError: it has not.
+    """
+    begin = time.monotonic()
+    while not condition():
+        assert time.monotonic() - begin < seconds, f"not within {seconds:.0f} s: {what}"
+        time.sleep(0.02)
+    return time.monotonic() - begin
+
+
+class DriverProcess:
+    """
+    One process of C{tests.faults.driver}, and the news from it.
+
+    @ivar got: the numbers of the messages that it has received, in order.
+    @ivar sent: the numbers of those that the layer took from it.
+    @ivar refused: those that it did not, with the error.
+    @ivar outcomes: the receipts that came, by number, in order.
+    @ivar group_got: for each message of the group, how many members it was for, in the
+        order of arrival.
+    """
+
+    def __init__(self, name: str, **orders: Any) -> None:
+        self.name = name
+        self.got: list[int] = []
+        self.sent: set[int] = set()
+        self.refused: dict[int, str] = {}
+        self.outcomes: dict[int, list[str]] = {}
+        self.group_got: list[tuple[int, int]] = []
+        self.group_sent: set[int] = set()
+        self.group_refused: dict[int, str] = {}
+        self.failed: Counter[str] = Counter()
+        self.counts: dict[str, int] = {}
+        self.ready = self.over = self.stopped = False
+        self.errors = tempfile.NamedTemporaryFile(suffix=f".{name}.log")  # noqa: SIM115
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.driver", json.dumps(orders)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._take(json.loads(line))
+
+    def _take(self, news: dict[str, Any]) -> None:
+        match news:
+            case {"got": numbers}:
+                self.got.extend(numbers)
+            case {"sent": number}:
+                self.sent.add(number)
+            case {"refused": number, "error": error}:
+                self.refused[number] = error
+            case {"receipt": number, "outcome": outcome}:
+                self.outcomes.setdefault(number, []).append(outcome)
+            case {"group": number, "recipients": recipients}:
+                self.group_got.append((number, recipients))
+            case {"group_sent": number}:
+                self.group_sent.add(number)
+            case {"group_refused": number, "error": error}:
+                self.group_refused[number] = error
+            case {"failed": what}:
+                self.failed[what] += 1
+            case {"statistics": counts}:
+                self.counts = counts
+            case {"ready": True}:
+                self.ready = True
+            case {"sending": "over"}:
+                self.over = True
+            case {"stopped": True}:
+                self.stopped = True
+            case _:
+                raise AssertionError(f"unknown news: {news}")
+
+    def tell(self, **order: Any) -> None:
+        """Give an order."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(order).encode() + b"\n")
+        self.process.stdin.flush()
+
+    def send(self, channel: str, first: int, count: int, rate: float) -> None:
+        """Have it send numbered messages with receipts."""
+        self.over = False
+        self.tell(send=[first, count], channel=channel, rate=rate)
+
+    def statistics(self) -> dict[str, int]:
+        """The layer's counts, as this process sees them."""
+        self.counts = {}
+
+        def answered() -> bool:
+            if not self.counts:
+                self.tell(statistics=True)
+                time.sleep(0.2)
+            return bool(self.counts)
+
+        wait_for("statistics", answered)
+        return self.counts
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it as C{kill -9} does."""
+        self.process.kill()
+        self.process.wait()
+
+    def log(self) -> str:
+        """What it has logged."""
+        return Path(self.errors.name).read_text(errors="replace")
+
+    def end(self) -> None:
+        """End it, whatever state it is in."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            try:
+                self.tell(stop=True)
+                self.process.wait(20)
+            except (BrokenPipeError, subprocess.TimeoutExpired):
+                self.process.kill()
+        self.process.wait()
+        self._reader.join(10)
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                try:
+                    stream.close()
+                except BrokenPipeError:
+                    pass
+        self.errors.close()
+
+
+class Crowd:
+    """
+    A sender, workers that read its channel, and owners of members of one group.
+
+    @ivar faults: what is wrong with what they saw; empty when all is well.
+    """
+
+    CHANNEL = "work"
+
+    def __init__(self, spec: str, *, workers: int, owners: int, members: int, **config: Any):
+        common = {"spec": spec, "config": config}
+        self.members = members
+        self.owners = [
+            DriverProcess(f"owner{n}", box=f"owner.{n}!", members=members, **common)
+            for n in range(owners)
+        ]
+        self.workers = [
+            DriverProcess(f"worker{n}", reads=[self.CHANNEL], **common) for n in range(workers)
+        ]
+        self.sender = DriverProcess("sender", box="sender!", **common)
+        self.next_number = 0
+        self.next_group = 0
+
+    @property
+    def all(self) -> list[DriverProcess]:
+        return [*self.owners, *self.workers, self.sender]
+
+    def start(self) -> None:
+        """Wait until each is ready."""
+        for one in self.all:
+            wait_for(f"{one.name} is ready\n{one.log()}", lambda one=one: one.ready)
+
+    def end(self) -> None:
+        for one in self.all:
+            one.end()
+
+    # Traffic
+
+    def load(self, count: int, rate: float) -> None:
+        """Have numbered messages sent."""
+        self.sender.send(self.CHANNEL, self.next_number, count, rate)
+        self.next_number += count
+
+    @property
+    def got(self) -> list[int]:
+        """The numbers that all workers together have received."""
+        return [number for worker in self.workers for number in worker.got]
+
+    def flows(self) -> float:
+        """
+        Wait until what is newly sent arrives and is settled.
+
+        @return: the seconds until it did.
+        """
+
+        def settled() -> bool:
+            first = self.next_number
+            self.load(5, 1000)
+            numbers = range(first, first + 5)
+            wait_for("sent or refused", lambda: all(self.answered(n) for n in numbers))
+            return all(self.outcomes(n) == ["settled"] for n in numbers) or (
+                time.sleep(0.2) or False
+            )
+
+        return wait_for("new messages are sent, received and settled", settled)
+
+    def answered(self, number: int) -> bool:
+        """Whether the fate of a message is known to its sender."""
+        return bool(self.outcomes(number)) or number in self.sender.refused
+
+    def outcomes(self, number: int) -> list[str]:
+        return self.sender.outcomes.get(number, [])
+
+    def group_reaches_all(self, owners: list[DriverProcess] | None = None) -> float:
+        """
+        Wait until a message for the group reaches every member of each owner.
+
+        @return: the seconds until one did.
+        """
+        owners = self.owners if owners is None else owners
+        wanted = (self.members,) * len(owners)
+
+        def reached(number: int) -> bool:
+            return wanted == tuple(dict(one.group_got).get(number, 0) for one in owners)
+
+        def tried() -> bool:
+            number, self.next_group = self.next_group, self.next_group + 1
+            self.sender.tell(group=number)
+            deadline = time.monotonic() + 2
+            while time.monotonic() < deadline and number not in self.sender.group_refused:
+                if reached(number):
+                    return True
+                time.sleep(0.02)
+            return False
+
+        return wait_for("a group message reaches all members", tried)
+
+    # What it adds up to
+
+    def every_fate_is_known(self) -> None:
+        """
+        Hold that no message is gone without a word to its sender, and none came twice.
+        """
+        wait_for("the sender has sent all", lambda: self.sender.over)
+        try:
+            wait_for(
+                "the fate of every message is known",
+                lambda: all(self.answered(number) for number in range(self.next_number)),
+            )
+        except AssertionError as error:
+            missing = [n for n in range(self.next_number) if not self.answered(n)]
+            raise AssertionError(f"{error}: {len(missing)} are not, as {missing[:10]}") from None
+        self.nothing_came_twice()
+
+    def nothing_came_twice(self) -> None:
+        twice = [number for number, count in Counter(self.got).items() if count > 1]
+        assert not twice, f"received twice: {twice[:10]}"
+        doubled = [number for number, news in self.sender.outcomes.items() if len(news) > 1]
+        assert not doubled, f"two receipts: {[(n, self.outcomes(n)) for n in doubled[:10]]}"
+        for owner in self.owners:
+            numbers = [number for number, _ in owner.group_got]
+            assert len(numbers) == len(set(numbers)), f"{owner.name} got a group message twice"
+
+    def figures(self) -> dict[str, int]:
+        """What became of all messages."""
+        outcomes = Counter(news[0] for news in self.sender.outcomes.values())
+        refused = [n for n in self.sender.refused if not self.outcomes(n)]
+        unsettled = set(self.got) - {
+            number for number, news in self.sender.outcomes.items() if news[0] == "settled"
+        }
+        return {
+            "sent": self.next_number,
+            "received": len(self.got),
+            "refused": len(refused),
+            **{f"receipt {outcome}": count for outcome, count in sorted(outcomes.items())},
+            "received, not settled": len(unsettled),
+        }
+
+    def losses_add_up(self) -> None:
+        """
+        Hold that what was not received is what the sender was told of: refused
+        at once, expired, or lost.
+        """
+        got = set(self.got)
+        for number in range(self.next_number):
+            if number in got:
+                continue
+            told = number in self.sender.refused or self.outcomes(number)[0] in ("lost", "expired")
+            assert told, (
+                f"message {number} is gone, and its sender was told {self.outcomes(number)}"
+            )
+
+
+@contextmanager
+def crowd(
+    spec: str, *, workers: int = 2, owners: int = 2, members: int = 20, **config: Any
+) -> Iterator[Crowd]:
+    """A crowd that has started, and is ended with the block."""
+    made = Crowd(spec, workers=workers, owners=owners, members=members, **config)
+    try:
+        made.start()
+        yield made
+    except BaseException:
+        for one in made.all:
+            sys.stdout.write(f"--- {one.name}: {dict(one.failed)}\n{one.log()[-3000:]}\n")
+        raise
+    finally:
+        made.end()
+
+
+def say(title: str, **figures: object) -> None:
+    """Print what a fault has cost: seen with C{-s}."""
+    words = ", ".join(
+        f"{name.replace('_', ' ')} {value:.2f} s" if isinstance(value, float) else f"{name} {value}"
+        for name, value in figures.items()
+    )
+    sys.stdout.write(f"\n{title}: {words}\n")
