@@ -110,6 +110,20 @@ class Groups:
         if not gathering.scheduled:
             self._deadlines.add(gathering, deadline)
 
+    def put_back(self, group: str, channel: str, deadline: float) -> None:
+        """
+        Begin a membership that was there before the groups were lost.
+
+        One that is there already stays as it is.  Where others that share the
+        gathering have begun meanwhile, it lasts as long as those.
+        """
+        gathering = self._groups.get(group, {}).get(mailbox_of(channel))
+        if gathering is not None:
+            if channel in gathering.members:
+                return
+            deadline = max(deadline, next(reversed(gathering.members.values())))
+        self.add_until(group, channel, deadline)
+
     def discard(self, group: str, channel: str) -> None:
         """End a membership, if there is one."""
         gathering = self._groups.get(group, {}).get(mailbox_of(channel))
@@ -123,6 +137,15 @@ class Groups:
         for group in tuple(self._groups_of.get(channel, ())):
             self.discard(group, channel)
 
+    def forget_mailbox(self, mailbox: str) -> None:
+        """
+        End all memberships of the channels that share C{mailbox}.
+
+        Looks at every group: it is for the rare end of a process.
+        """
+        for channel in [channel for _, channel, _ in self.memberships_of(mailbox)]:
+            self.forget(channel)
+
     def members(self, group: str) -> list[str]:
         """The full names of all members."""
         return [channel for one in self.gatherings(group) for channel in one.members]
@@ -135,6 +158,14 @@ class Groups:
         """Each membership: its group, its channel, its deadline."""
         for group, gatherings in self._groups.items():
             for gathering in gatherings.values():
+                for channel, deadline in gathering.members.items():
+                    yield group, channel, deadline
+
+    def memberships_of(self, mailbox: str) -> Iterator[tuple[str, str, float]]:
+        """Those of the channels that share C{mailbox}; looks at every group."""
+        for group, gatherings in self._groups.items():
+            gathering = gatherings.get(mailbox)
+            if gathering is not None:
                 for channel, deadline in gathering.members.items():
                     yield group, channel, deadline
 

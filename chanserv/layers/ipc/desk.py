@@ -1,0 +1,138 @@
+"""
+Where a process's operations go: to its hub, or, while there is none, to wait for
+one for a short time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IDelayedCall
+
+from chanserv.errors import LayerUnavailable
+from chanserv.layers.ipc import wire
+from chanserv.layers.ipc.links import MAX_UNANSWERED, MAX_UNSENT, Link
+
+PATIENCE: Final = 5.0
+"""Seconds that an operation waits for a hub: many times what it takes the processes
+to agree on a new host, and short enough for whoever waits to say so."""
+
+
+class Desk:
+    """
+    Takes operations.
+
+    What is waiting goes out in its order, when a hub is found; past
+    L{PATIENCE}, L{MAX_UNANSWERED} or L{MAX_UNSENT} it fails.
+
+    @ivar link: the way to the hub, while there is one.
+    @ivar reason: why there is none, for errors.
+    """
+
+    def __init__(self, reactor: Any, patience: float) -> None:
+        """
+        @param patience: seconds that an operation waits for a hub.
+        """
+        self._reactor = reactor
+        self._patience = patience
+        self._held: deque[tuple[float, wire.Operation, int, Deferred[Any]]] = deque()
+        self._held_weight = 0
+        self._timer: IDelayedCall | None = None
+        self._closed: LayerUnavailable | None = None
+        self.link: Link | None = None
+        self.reason = "no other process hosts it yet"
+
+    def post(self, operation: wire.Operation, weight: int = 100) -> Deferred[Any]:
+        """
+        Have C{operation} done; see L{Link.post}.
+
+        @return: fires with the result.
+        """
+        if self._closed is not None:
+            return fail(self._closed)
+        answer: Deferred[Any] = Deferred()
+        if self.link is not None:
+            self.link.post(operation, weight, answer)
+        else:
+            self._hold(operation, weight, answer)
+        return answer
+
+    def tell(self, operation: wire.Operation, weight: int = 100) -> None:
+        """
+        The same, where nobody asks for the result.  Without a hub it is dropped:
+        what is told concerns that one hub.
+        """
+        if self.link is not None:
+            self.link.tell(operation, weight)
+
+    def found(self, link: Link) -> None:
+        """There is a hub.  Next comes L{release}."""
+        self.link = link
+
+    def release(self) -> None:
+        """Send what has waited for the hub."""
+        held, self._held = self._held, deque()
+        self._held_weight = 0
+        self._stop_timer()
+        for since, operation, weight, answer in held:
+            # An answer may be news that the hub is gone again.
+            if self.link is not None:
+                self.link.post(operation, weight, answer)
+            else:
+                self._hold(operation, weight, answer, since)
+
+    def lost(self, reason: str) -> None:
+        """The hub is gone."""
+        self.link = None
+        self.reason = reason
+
+    def close(self, error: LayerUnavailable) -> None:
+        """Fail what waits, and all that comes."""
+        self._closed = error
+        self.link = None
+        self._stop_timer()
+        while self._held:
+            self._held.popleft()[3].errback(error)
+
+    def _hold(
+        self,
+        operation: wire.Operation,
+        weight: int,
+        answer: Deferred[Any],
+        since: float | None = None,
+    ) -> None:
+        if self._closed is not None:
+            answer.errback(self._closed)
+            return
+        if len(self._held) >= MAX_UNANSWERED or self._held_weight > MAX_UNSENT:
+            answer.errback(self._unavailable())
+            return
+        now = self._reactor.seconds()
+        self._held.append((now if since is None else since, operation, weight, answer))
+        self._held_weight += weight
+        if self._timer is None:
+            self._timer = self._reactor.callLater(self._patience, self._give_up)
+
+    def _give_up(self) -> None:
+        """The timer: fail what has waited too long."""
+        self._timer = None
+        now = self._reactor.seconds()
+        while self._held and self._held[0][0] + self._patience <= now:
+            _, _, weight, answer = self._held.popleft()
+            self._held_weight -= weight
+            answer.errback(self._unavailable())
+        if self._held and self._timer is None:
+            wait = max(0.0, self._held[0][0] + self._patience - now)
+            self._timer = self._reactor.callLater(wait, self._give_up)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _unavailable(self) -> LayerUnavailable:
+        return LayerUnavailable(
+            f"the hub of this IPC layer has not been reached in {self._patience:g} s: {self.reason}"
+        )

@@ -1,0 +1,497 @@
+"""
+The hub: one store for the processes of a machine, and who of them waits for what.
+
+No sockets here.  Each process that takes part, the host itself too, has a
+L{Session}; it has its operations performed, and gets its deliveries and the
+changes to its mailboxes through its L{Sink}.
+
+B{Fairness.}  A process gets messages against its receives only, and no more
+bytes at once than L{DELIVERY_BYTES} or one message, whichever is more.  One that
+does not read has its session paused: then its receives are passed over, as if it
+had not asked, and everyone else is served.
+
+B{Death.}  L{Hub.leave} ends a session: what it had on lease was lost, or goes
+back to the front; the mailboxes that it received from are removed, with the
+memberships that led there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from chanserv.core.deadlines import NEVER
+from chanserv.core.ledger import Ledger
+from chanserv.core.mailbox import Parcel
+from chanserv.core.mirror import Change
+from chanserv.core.readers import Readers
+from chanserv.errors import ChannelLayerError
+from chanserv.layers.ipc import wire
+from chanserv.layers.ipc.hub_store import Body, HubStore, as_message, data_of
+from chanserv.layers.ipc.options import HubOptions
+from chanserv.messages import Outcome
+from chanserv.names import mailbox_of
+
+DELIVERY_BYTES: Final = 1024 * 1024
+"""Bytes of messages that one receive gets at once, though it may take one message
+more: what is on its way to each process stays small, and a large message keeps
+the others waiting for no longer than it takes to copy it."""
+
+SERVED_AT_ONCE: Final = 1_000
+"""Receives served before the reactor gets a turn: two readers within the host
+that answer each other would otherwise never let it go on."""
+
+LEAST_WAIT: Final = 0.1
+"""Seconds between two looks for what has expired in an idle hub."""
+
+
+class Sink(Protocol):
+    """Where a session's news go."""
+
+    def deliver(self, number: int, now: float, items: list[wire.Item]) -> None:
+        """Hand messages to the receive of that number."""
+
+    def change(self, mailbox: str, flags: int, changes: list[Change]) -> None:
+        """Tell of changes to the members of a mailbox."""
+
+
+class HubReader:
+    """One receive that waits."""
+
+    __slots__ = ("channels", "limit", "number", "session")
+
+    def __init__(
+        self, session: Session, number: int, channels: tuple[str, ...], limit: int
+    ) -> None:
+        self.session = session
+        self.number = number
+        self.channels = channels
+        self.limit = limit
+
+
+class Session:
+    """
+    One process, as the hub knows it.
+
+    @ivar readers: its waiting receives, by their numbers.
+    @ivar mailboxes: those that it owns: it was the last to receive from them.
+    @ivar is_paused: whether it takes nothing at the moment.
+    """
+
+    __slots__ = ("is_paused", "mailboxes", "name", "readers", "sink")
+
+    def __init__(self, sink: Sink, name: str) -> None:
+        """
+        @param name: what the log calls it.
+        """
+        self.sink = sink
+        self.name = name
+        self.readers: dict[int, HubReader] = {}
+        self.mailboxes: set[str] = set()
+        self.is_paused = False
+
+
+class Hub:
+    """
+    See the module.
+
+    After L{perform}, L{leave}, L{pause} or L{resume} the caller calls L{attend},
+    which serves those who wait.
+    """
+
+    _log = Logger()
+
+    def __init__(self, options: HubOptions, clock: IReactorTime) -> None:
+        """
+        @param clock: tells the hub's time, and sets the timer for what expires.
+        """
+        self._clock = clock
+        self._readers: Readers[HubReader] = Readers()
+        self._owners: dict[str, Session] = {}
+        self._ledger: Ledger[Session, Parcel] = Ledger()
+        self._sessions: set[Session] = set()
+        self._store = HubStore(
+            options.expiry,
+            options.group_expiry,
+            options.capacities(),
+            options.max_message_size,
+            self._readers.by_mailbox,
+            options.redelivers(),
+            self._owners,
+        )
+        self._serving = False
+        self._closed = False
+        self._timer: IDelayedCall | None = None
+        self._timer_at = NEVER
+        self._table: tuple[Callable[..., Any], ...] = (
+            self._send,
+            self._send_group,
+            self._forget,
+            self._batch,
+            self._settle,
+            self._receive,
+            self._cancel,
+            self._give_back,
+            self._group_add,
+            self._group_discard,
+            self._group_channels,
+            self._flush,
+            self._totals,
+            self._counts,
+            self._put_back,
+        )
+
+    def now(self) -> float:
+        """The hub's time."""
+        return self._clock.seconds()
+
+    def join(self, sink: Sink, name: str) -> Session:
+        """
+        Let a process take part.
+
+        @param name: what the log calls it.
+        """
+        session = Session(sink, name)
+        self._sessions.add(session)
+        return session
+
+    def leave(self, session: Session) -> int:
+        """
+        End the part of a process that is gone.
+
+        @return: how many messages were lost with it.
+        """
+        if session not in self._sessions:
+            return 0
+        self._sessions.discard(session)
+        for reader in session.readers.values():
+            self._readers.remove(reader)
+        session.readers.clear()
+        now = self.now()
+        lost = self._lose(self._ledger.abandon(session), now)
+        for mailbox in session.mailboxes:
+            lost += self._end_of_owner(mailbox, now)
+        return lost
+
+    def perform(
+        self, session: Session, operations: Sequence[wire.Operation]
+    ) -> list[tuple[int, tuple[int, Any]]]:
+        """
+        Do C{operations} in their order.
+
+        @return: the results other than "done", with the indices of their
+            operations: (L{wire.ERROR}, error as written) or (L{wire.VALUE}, value).
+        """
+        results: list[tuple[int, tuple[int, Any]]] = []
+        table = self._table
+        now = self.now()
+        for index, operation in enumerate(operations):
+            try:
+                value = table[operation[0]](session, now, *operation[1:])
+            except ChannelLayerError as error:
+                results.append((index, (wire.ERROR, wire.written_error(error))))
+            else:
+                if value is not None:
+                    results.append((index, (wire.VALUE, value)))
+        return results
+
+    def pause(self, session: Session) -> None:
+        """Deliver nothing to a process for the time being."""
+        if not session.is_paused:
+            session.is_paused = True
+            for reader in session.readers.values():
+                self._readers.remove(reader)
+
+    def resume(self, session: Session) -> None:
+        """Deliver to it again."""
+        if not session.is_paused or session not in self._sessions:
+            return
+        session.is_paused = False
+        for reader in list(session.readers.values()):
+            self._readers.add(reader)
+            # Something may have come for it meanwhile.
+            self._store.arrived.extend(reader.channels)
+        self._store.changed.update(session.mailboxes)
+
+    def attend(self) -> None:
+        """Serve the receives of what has arrived, and mind what will expire."""
+        store = self._store
+        if self._closed:
+            return
+        if store.changed:
+            self._publish()
+        if store.arrived and not self._serving:
+            self._serve()
+        if store.due < self._timer_at:
+            self._set_timer()
+
+    def pending(self) -> int:
+        """How many messages wait, and are on lease."""
+        return int(self._store.totals(self.now())["messages_pending"]) + len(self._ledger)
+
+    def close(self) -> None:
+        """Forget everything; say nothing to anyone."""
+        self._closed = True
+        self._sessions.clear()
+        self._owners.clear()
+        self._ledger.clear()
+        self._readers.remove_all()
+        self._store.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # Operations
+
+    def _send(
+        self,
+        _session: Session,
+        now: float,
+        channel: str,
+        size: int,
+        data: bytes,
+        receipt: str | None,
+    ) -> None:
+        self._store.put(channel, as_message(Body(data, size)), receipt, now)
+
+    def _send_group(
+        self, _session: Session, now: float, group: str, size: int, data: bytes
+    ) -> None:
+        self._store.put_group(group, as_message(Body(data, size)), now)
+
+    def _forget(self, _session: Session, now: float, channel: str) -> None:
+        self._store.forget(channel, now)
+
+    def _batch(
+        self,
+        session: Session,
+        now: float,
+        operations: Sequence[wire.Operation],
+        settled: Sequence[tuple[int, int]],
+    ) -> list[tuple[int, Any]] | None:
+        failed = []
+        table = self._table
+        for index, operation in enumerate(operations):
+            try:
+                table[operation[0]](session, now, *operation[1:])
+            except ChannelLayerError as error:
+                failed.append((index, wire.written_error(error)))
+        if settled:
+            self._settle(session, now, settled)
+        return failed or None
+
+    def _settle(self, session: Session, now: float, settled: Sequence[tuple[int, int]]) -> None:
+        for lease, outcome in settled:
+            parcel = self._ledger.settle(session, lease)
+            if parcel is not None:
+                self._store.settle(parcel, wire.OUTCOMES[outcome], now)
+
+    def _receive(
+        self, session: Session, now: float, number: int, channels: tuple[str, ...], limit: int
+    ) -> None:
+        for name in channels:
+            if name[-1] == "!" and self._owners.get(name) is not session:
+                self._own(session, name)
+        if not session.is_paused:
+            parcels = self._collect(channels, limit, now)
+            if parcels:
+                self._hand(session, number, parcels, now)
+                return
+        reader = HubReader(session, number, channels, limit)
+        session.readers[number] = reader
+        if not session.is_paused:
+            self._readers.add(reader)
+
+    def _cancel(self, session: Session, _now: float, number: int) -> None:
+        reader = session.readers.pop(number, None)
+        if reader is not None:
+            self._readers.remove(reader)
+
+    def _give_back(self, session: Session, now: float, item: Sequence[Any]) -> None:
+        deadline, recipients, data, lease = item
+        if lease:
+            leased = self._ledger.settle(session, lease)
+            if leased is not None:
+                self._store.put_back(leased)
+        else:
+            body = as_message(Body(data, len(data)))
+            self._store.put_back((deadline, recipients, body, None))
+
+    def _group_add(self, _session: Session, now: float, group: str, channel: str) -> None:
+        self._store.add_member(group, channel, now)
+
+    def _group_discard(self, _session: Session, now: float, group: str, channel: str) -> None:
+        self._store.discard_member(group, channel, now)
+
+    def _group_channels(self, _session: Session, now: float, group: str) -> list[str]:
+        return self._store.members(group, now)
+
+    def _flush(self, _session: Session, _now: float) -> None:
+        self._store.clear()
+        self._ledger.clear()
+        for mailbox, owner in self._owners.items():
+            owner.sink.change(mailbox, wire.RESET, [])
+
+    def _totals(self, _session: Session, now: float) -> dict[str, int]:
+        return dict(self._store.totals(now))
+
+    def _counts(self, _session: Session, now: float, mailbox: str) -> dict[str, int]:
+        return dict(self._store.counts(mailbox, now))
+
+    def _put_back(
+        self,
+        session: Session,
+        now: float,
+        mailboxes: dict[str, Sequence[tuple[str, str, float]]],
+        receipts: Sequence[str],
+        lost: int,
+    ) -> None:
+        for mailbox, memberships in mailboxes.items():
+            self._store.put_back_members(mailbox, memberships, now)
+            self._own(session, mailbox)
+        for receipt in receipts:
+            self._store.put_receipt(receipt, Outcome.LOST, now)
+        self._store.count_lost(lost)
+
+    # Serving
+
+    def _serve(self) -> None:
+        """Serve receives that have something, one after the other."""
+        self._serving = True
+        try:
+            for _ in range(SERVED_AT_ONCE):
+                # One at a time: what the host's own process does with its
+                # messages may concern the next.
+                if not self._serve_next():
+                    return
+        finally:
+            self._serving = False
+        self._clock.callLater(0, self.attend)
+
+    def _serve_next(self) -> bool:
+        """Serve one receive; return whether there was one."""
+        arrived = self._store.arrived
+        while arrived:
+            name = arrived.pop()
+            reader = self._readers.first(name)
+            if reader is None:
+                continue
+            now = self.now()
+            parcels = self._collect(reader.channels, reader.limit, now)
+            if parcels:
+                # There may be more, for the next.
+                arrived.append(name)
+                self._readers.remove(reader)
+                del reader.session.readers[reader.number]
+                self._hand(reader.session, reader.number, parcels, now)
+                return True
+        return False
+
+    def _collect(self, channels: Sequence[str], limit: int, now: float) -> list[Parcel]:
+        """Take what one receive may have at once."""
+        store = self._store
+        if store.changed:
+            # The owners hear of changes before the messages that came after,
+            # and while these still count as waiting.
+            self._publish()
+        taken = store.take(channels, min(limit, 2), now)
+        if limit <= 2 or len(taken) < 2:
+            return taken
+        while len(taken) < limit:
+            held = sum(len(data_of(parcel)) for parcel in taken)
+            # As many as there is room for, should the next be like these.
+            step = (DELIVERY_BYTES - held) * len(taken) // (held + 1)
+            if step <= 0:
+                break
+            step = min(step, limit - len(taken), 8 * len(taken))
+            more = store.take(channels, step, now)
+            taken += more
+            if len(more) < step:
+                break
+        return taken
+
+    def _hand(self, session: Session, number: int, parcels: list[Parcel], now: float) -> None:
+        store, ledger = self._store, self._ledger
+        items = []
+        for parcel in parcels:
+            if len(parcel[1]) > 1 and self._owners.get(parcel[1][0]) is not session:
+                # It waited for this mailbox before another did, who owns it now.
+                self._own(session, parcel[1][0])
+            lease = ledger.lease(session, parcel) if store.is_leased(parcel) else 0
+            items.append(wire.Item(parcel[0], parcel[1], data_of(parcel), lease))
+        session.sink.deliver(number, now, items)
+
+    # Owners
+
+    def _own(self, session: Session, mailbox: str) -> None:
+        """Make C{session} the owner of C{mailbox}, and tell it the members."""
+        former = self._owners.get(mailbox)
+        if former is not None:
+            former.mailboxes.discard(mailbox)
+            former.sink.change(mailbox, wire.GONE, [])
+        self._owners[mailbox] = session
+        session.mailboxes.add(mailbox)
+        if former is None and self._store.knows_all_changes(mailbox):
+            # Nobody has been told of any: then messages that wait find the
+            # members of their own time.
+            session.sink.change(mailbox, wire.RESET, [])
+            self._store.changed.add(mailbox)
+            return
+        self._store.changed.discard(mailbox)
+        session.sink.change(mailbox, wire.RESET, self._store.standing(mailbox))
+
+    def _publish(self) -> None:
+        """Tell owners of the changes to their mailboxes."""
+        store = self._store
+        changed, store.changed = store.changed, set()
+        for mailbox in changed:
+            owner = self._owners.get(mailbox)
+            if owner is None or owner.is_paused:
+                # Told when there is one, and when it listens.
+                continue
+            changes = store.changes(mailbox)
+            drained = 0 if store.holds_any(mailbox) else wire.DRAINED
+            if changes is None:
+                owner.sink.change(mailbox, wire.RESET | drained, store.standing(mailbox))
+            elif changes:
+                owner.sink.change(mailbox, drained, changes)
+
+    def _lose(self, parcels: list[Parcel], now: float) -> int:
+        """Settle leases as lost; return how many were, and not put back."""
+        store = self._store
+        back = [parcel for parcel in parcels if mailbox_of(parcel[1][0]) in store.redelivers]
+        lost = [parcel for parcel in parcels if mailbox_of(parcel[1][0]) not in store.redelivers]
+        for parcel in lost:
+            store.settle(parcel, Outcome.LOST, now)
+        # From the last to the first, for each goes to the very front.
+        for parcel in reversed(back):
+            store.settle(parcel, Outcome.LOST, now)
+        return len(lost)
+
+    def _end_of_owner(self, mailbox: str, now: float) -> int:
+        """Hand a mailbox to the next who waits for it, or remove it."""
+        del self._owners[mailbox]
+        heirs = [reader.session for reader in self._readers.by_mailbox.get(mailbox, ())]
+        if heirs:
+            self._own(heirs[0], mailbox)
+            return 0
+        return self._store.remove_mailbox(mailbox, now)
+
+    # Time
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = self._store.due
+        wait = max(self._timer_at - self.now(), LEAST_WAIT)
+        self._timer = self._clock.callLater(wait, self._expire)
+
+    def _expire(self) -> None:
+        """The timer: something may have expired while nobody came by."""
+        self._timer = None
+        self._timer_at = NEVER
+        self._store.expire(self.now())
+        self.attend()

@@ -1,0 +1,254 @@
+"""
+The receives of one process: those that wait, and what comes for them.
+
+A receive that is cancelled may have its messages on their way already.  The next
+receive of this process that reads their mailbox gets them; where there is none
+they go back to the front of it.  Either way those that read a mailbox alone get
+its messages in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chanserv.codec import Codec
+from chanserv.core.mirror import Change, Mirror
+from chanserv.errors import CorruptMessage, LayerUnavailable
+from chanserv.layers.ipc import wire
+from chanserv.layers.ipc.hub_store import RECEIPT_BODIES
+from chanserv.messages import Delivery, Outcome
+from chanserv.names import mailbox_of
+
+_RECEIPTS: Final = frozenset(body.data for body in RECEIPT_BODIES.values())
+_LONGEST_RECEIPT: Final = max(map(len, _RECEIPTS))
+
+
+class Waiting:
+    """One receive."""
+
+    __slots__ = ("channels", "deferred", "limit", "number")
+
+    def __init__(self, number: int, channels: tuple[str, ...], limit: int) -> None:
+        self.number = number
+        self.channels = channels
+        self.limit = limit
+        self.deferred: Deferred[list[Delivery]] | None = None
+
+    def fire(self, result: list[Delivery] | Failure) -> None:
+        """Hand over; the two let go of each other."""
+        deferred, self.deferred = self.deferred, None
+        if deferred is not None:
+            deferred.callback(result)
+
+
+class Inbox:
+    """
+    See the module.  It is the L{Sink<chanserv.layers.ipc.hub.Sink>} of its
+    process.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        codec: Codec,
+        tell: Callable[..., None],
+        answered: Callable[[str], None],
+    ) -> None:
+        """
+        @param clock: measures how long memberships last while there is no hub.
+        @param tell: sends an operation to the hub, if there is one; see
+            L{Link.tell<chanserv.layers.ipc.links.Link.tell>}.
+        @param answered: called with the channel of each receipt that comes.
+        """
+        self._clock = clock
+        self._codec = codec
+        self._tell = tell
+        self._answered = answered
+        self._last = 0
+        self._waiting: dict[int, Waiting] = {}
+        self._mirrors: dict[str, Mirror] = {}
+        # Leases are those of one hub.
+        self._era = 0
+        self._settling: list[tuple[int, int]] | None = None
+        self._ahead = 0.0
+
+    # Receiving
+
+    def receive(self, channels: tuple[str, ...], limit: int) -> Deferred[list[Delivery]]:
+        """
+        Ask the hub for messages.
+
+        @param channels: checked names.
+        """
+        self._last += 1
+        waiting = Waiting(self._last, tuple(dict.fromkeys(channels)), limit)
+        deferred: Deferred[list[Delivery]] = Deferred(lambda _: self._cancel(waiting))
+        waiting.deferred = deferred
+        self._ask(waiting)
+        return deferred
+
+    def _ask(self, waiting: Waiting) -> None:
+        self._waiting[waiting.number] = waiting
+        self._tell((wire.RECEIVE, waiting.number, waiting.channels, waiting.limit))
+
+    def _cancel(self, waiting: Waiting) -> None:
+        waiting.deferred = None
+        if self._waiting.pop(waiting.number, None) is not None:
+            self._tell((wire.CANCEL, waiting.number))
+
+    def deliver(self, number: int, now: float, items: Sequence[Sequence[Any]]) -> None:
+        """See L{Sink<chanserv.layers.ipc.hub.Sink>}."""
+        self._ahead = now - self._clock.seconds()
+        waiting = self._waiting.pop(number, None)
+        if waiting is None:
+            self._hand_on(items, now)
+            return
+        deliveries = self._opened(items, now)
+        if deliveries:
+            waiting.fire(deliveries)
+        else:
+            # For members that have left: nothing that concerns anyone here.
+            self._ask(waiting)
+
+    def _hand_on(self, items: Sequence[Sequence[Any]], now: float) -> None:
+        """Find other receivers for what came for a receive that was cancelled."""
+        handed: dict[Waiting, list[Sequence[Any]]] = {}
+        back = []
+        for item in items:
+            mailbox = mailbox_of(item[1][0])
+            for waiting in self._waiting.values():
+                got = handed.get(waiting, ())
+                if mailbox in waiting.channels and len(got) < waiting.limit:
+                    handed.setdefault(waiting, []).append(item)
+                    break
+            else:
+                back.append(item)
+        self._give_back(back)
+        for waiting, taken in handed.items():
+            if waiting.number not in self._waiting:
+                # Cancelled by what the one before it set off.
+                self._give_back(taken)
+                continue
+            deliveries = self._opened(taken, now)
+            if deliveries:
+                del self._waiting[waiting.number]
+                self._tell((wire.CANCEL, waiting.number))
+                waiting.fire(deliveries)
+
+    def _give_back(self, items: Sequence[Sequence[Any]]) -> None:
+        # One by one, for their weight; from the last, as each goes to the front.
+        for item in reversed(items):
+            self._tell((wire.GIVE_BACK, item), len(item[2]) + 100)
+
+    def _opened(self, items: Iterable[Sequence[Any]], now: float) -> list[Delivery]:
+        deliveries = []
+        for _, recipients, body, lease in items:
+            if len(recipients) > 1:
+                mailbox, group, number = recipients
+                mirror = self._mirrors.get(mailbox)
+                recipients = mirror.recipients(group, number, now) if mirror is not None else ()
+            elif len(body) <= _LONGEST_RECEIPT and body in _RECEIPTS:
+                self._answered(recipients[0])
+            settler = partial(self._settle, self._era, lease) if lease else None
+            try:
+                message = self._codec.decode(body)
+            except CorruptMessage as error:
+                self._log.warn(
+                    "A message for {channel} cannot be read, and is lost: {error}",
+                    channel=recipients[:1],
+                    error=error,
+                )
+                recipients = ()
+            if recipients:
+                deliveries.append(Delivery(recipients, message, settler))
+            elif settler is not None:
+                settler(Outcome.EXPIRED)
+        return deliveries
+
+    # Settling
+
+    def _settle(self, era: int, lease: int, outcome: Outcome) -> None:
+        if era != self._era:
+            # The hub that knew of it is gone; its sender has been told.
+            return
+        settled = (lease, wire.OUTCOME_INDEX[outcome])
+        if self._settling is not None:
+            self._settling.append(settled)
+        else:
+            self._tell((wire.SETTLE, [settled]))
+
+    def settled(self, deliveries: Iterable[Delivery]) -> list[tuple[int, int]]:
+        """Settle each delivery, and return the leases for one operation."""
+        before, self._settling = self._settling, []
+        try:
+            for delivery in deliveries:
+                delivery.settle()
+            return self._settling
+        finally:
+            self._settling = before
+
+    # Members
+
+    def change(self, mailbox: str, flags: int, changes: Iterable[Sequence[Any]]) -> None:
+        """See L{Sink<chanserv.layers.ipc.hub.Sink>}."""
+        if flags & wire.GONE:
+            self._mirrors.pop(mailbox, None)
+            return
+        mirror = self._mirrors.get(mailbox)
+        if mirror is None:
+            mirror = self._mirrors[mailbox] = Mirror()
+        if flags & wire.RESET:
+            mirror.clear()
+        mirror.note(Change(*one) for one in changes)
+        if flags & wire.DRAINED:
+            mirror.catch_up()
+
+    def owns(self, mailbox: str) -> bool:
+        """Whether this process is the last that received from C{mailbox}."""
+        return mailbox in self._mirrors
+
+    def memberships(self) -> dict[str, list[tuple[str, str, float]]]:
+        """
+        What a new hub is to know of this process: for each of its mailboxes
+        (group, channel, seconds left).
+        """
+        now = self._clock.seconds() + self._ahead
+        return {
+            mailbox: [
+                (group, channel, until - now) for group, channel, until in mirror.memberships(now)
+            ]
+            for mailbox, mirror in self._mirrors.items()
+        }
+
+    # The hub
+
+    def hub_found(self, now: float) -> None:
+        """
+        There is a new hub: ask it for all that is waited for.
+
+        @param now: its time.
+        """
+        self._era += 1
+        self._ahead = now - self._clock.seconds()
+        for waiting in list(self._waiting.values()):
+            self._ask(waiting)
+
+    def hub_lost(self) -> None:
+        """The hub is gone, and all leases with it."""
+        self._era += 1
+
+    def close(self, error: LayerUnavailable) -> None:
+        """Fail all who wait."""
+        self._era += 1
+        waiting, self._waiting = self._waiting, {}
+        for one in waiting.values():
+            one.fire(Failure(error))  # type: ignore[no-untyped-call]
