@@ -1,0 +1,177 @@
+"""
+Run it: C{python -m benchmarks.settling}.
+
+Some WebSocket clients keep one message in flight each, which a consumer echoes.
+Three ways of serving them take turns, so that what the machine does meanwhile
+is shared by all: ordered events, which wait for the one before to be settled;
+C{--unordered}, which still asks for receipts; and a layer that gives none.
+All processes of the server share one core, the clients have another; so the
+ratio is that of the work done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Final
+
+from benchmarks.layers.stores import folder, redis_servers
+from benchmarks.quick import load
+from benchmarks.quick.servers import SITE
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+BARE: Final = "benchmarks.settling.bare:layer"
+
+WAYS: Final = ("ordered", "--unordered", "no receipts")
+"""How a connection's events are handed out."""
+
+MOST_LOST: Final = 0.15
+"""The part of the throughput that order may cost at most."""
+
+PATIENCE: Final = 30.0
+"""Seconds for a process to be ready."""
+
+
+def main() -> int:
+    """
+    Measure, and print.
+
+    @return: the exit code: 0, or 1 where order costs more than it may.
+    """
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.settling", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="the median of these is shown")
+    parser.add_argument("--seconds", type=float, default=1.5, help="for each measurement")
+    parser.add_argument("--only", action="append", help="memory, ipc or redis; repeatable")
+    options = parser.parse_args()
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) == 1:
+        print("There is one core only: the load takes from the servers what it uses.")
+    os.sched_setaffinity(0, {cores[-1]})
+    missed = False
+    with folder() as where, redis_servers(where, 1) as sockets:
+        layers = {"memory": "memory:", "ipc": f"ipc:bench-{secrets.token_hex(4)}"}
+        if sockets:
+            layers["redis"] = f"redis+unix://{sockets[0]}"
+        for name in options.only or layers:
+            rates = measured(layers[name], options.rounds, options.seconds, cores[0], where)
+            missed |= report(name, rates)
+    return int(missed)
+
+
+def measured(
+    layer: str, rounds: int, seconds: float, core: int, where: Path
+) -> dict[str, list[float]]:
+    """The round trips a second of each way, in each round."""
+    rates: dict[str, list[float]] = {way: [] for way in WAYS}
+    for number in range(rounds):
+        # Nobody is always the first.
+        for way in (*WAYS[number % 3 :], *WAYS[: number % 3]):
+            with serving(layer, way, core, where) as port:
+                load.echo(port, 0.5)
+                rates[way].append(load.echo(port, seconds).per_second)
+    return rates
+
+
+def report(name: str, rates: dict[str, list[float]]) -> bool:
+    """
+    Print one layer's figures.
+
+    @return: whether order costs more than it may.
+    """
+    ordered = rates["ordered"]
+    print(f"{name}: echo round trips a second, median of {len(ordered)} rounds")
+    for way in WAYS:
+        ratios = [mine / other for mine, other in zip(ordered, rates[way], strict=True)]
+        print(
+            f"  {way:12} {statistics.median(rates[way]):8.0f}"
+            f"   ordered is {statistics.median(ratios):.2f} of it"
+            f" ({min(ratios):.2f} to {max(ratios):.2f})"
+        )
+    pairs = zip(ordered, rates["--unordered"], strict=True)
+    return statistics.median(mine / other for mine, other in pairs) < 1 - MOST_LOST
+
+
+@contextmanager
+def serving(layer: str, way: str, core: int, where: Path) -> Iterator[int]:
+    """
+    Serve the site of the other comparison until the block ends.
+
+    @return: the port.
+    """
+    port = _free_port()
+    shared = not layer.startswith("memory:")
+    listen = f"--listen=tcp:{port}:interface=127.0.0.1"
+    site = "--settings=bench_site.settings_chanserv"
+    how = [f"--layer={BARE if way == 'no receipts' else layer}"]
+    if way == "--unordered":
+        how.append(way)
+    commands = [[listen, *how], ["--no-listen", site, *how]] if shared else [[listen, site, *how]]
+    environment = {
+        **{name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"},
+        "PYTHONPATH": f"{SITE}:{ROOT}",
+        "BENCH_LAYER": layer,
+        "XDG_RUNTIME_DIR": str(where),
+    }
+    with ExitStack() as stack:
+        for command in commands:
+            stack.enter_context(_process(command, environment, core))
+        yield port
+
+
+@contextmanager
+def _process(options: Sequence[str], environment: dict[str, str], core: int) -> Iterator[None]:
+    """Run one C{twistd chanserv} that is ready, and end it with the block."""
+    twistd = str(Path(sys.executable).parent / "twistd")
+    with tempfile.NamedTemporaryFile(suffix=".log") as log:
+        process = subprocess.Popen(
+            [twistd, "--nodaemon", "--pidfile=", "chanserv", *options],
+            cwd=SITE,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+        )
+        try:
+            _wait_until_ready(process, log)
+            yield
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
+    end = time.monotonic() + PATIENCE
+    while True:
+        printed = Path(log.name).read_text(errors="replace")
+        if " is ready: " in printed:
+            return
+        if process.poll() is not None or time.monotonic() > end:
+            raise SystemExit(f"a server did not start; it printed:\n{printed}")
+        time.sleep(0.05)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+if __name__ == "__main__":
+    sys.exit(main())
