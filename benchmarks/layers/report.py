@@ -65,7 +65,7 @@ def ratios(figures: Figures, ours: str, other: str) -> list[str]:
     """
     lines = []
     for row in _all_rows():
-        pairs = list(zip(figures.get((ours, row), ()), figures.get((other, row), ()), strict=True))
+        pairs = list(zip(figures.get((ours, row), ()), figures.get((other, row), ()), strict=False))
         if not pairs or row.unit == "messages":
             continue
         times = [b / a if row.less_is_better else a / b for a, b in pairs]
