@@ -21,10 +21,11 @@ from zope.interface import implementer
 
 from chanserv.errors import ChannelLayerError, LayerUnavailable
 from chanserv.interfaces import IBlockingChannelLayer, IChannelLayer
-from chanserv.layers.asgi1_calls import MAX_MESSAGE_SIZE, Asgi1Calls
+from chanserv.layers.asgi1_calls import Asgi1Calls
 from chanserv.layers.asgi1_face import Asgi1Face
 from chanserv.layers.asgi1_reception import Reception
 from chanserv.layers.asgi1_threads import Lane, Taken
+from chanserv.layers.memory import MAX_MESSAGE_SIZE
 from chanserv.messages import Delivery, GroupSend, Message, Operation, SealedMessage, Send, seal
 from chanserv.names import check_all_receivable, check_channel, check_group, mailbox_of
 

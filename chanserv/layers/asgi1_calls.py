@@ -35,6 +35,7 @@ from chanserv.errors import (
     LayerUnavailable,
     MessageTooLarge,
 )
+from chanserv.layers.memory import EXPIRY, GROUP_EXPIRY, MAX_MESSAGE_SIZE
 from chanserv.messages import (
     Forget,
     GroupSend,
@@ -51,15 +52,6 @@ from chanserv.names import (
     check_pattern,
     mailbox_of,
 )
-
-EXPIRY: Final = 60.0
-"""Seconds that a message waits where the layer does not say: the spec's figure."""
-
-GROUP_EXPIRY: Final = 86_400.0
-"""Seconds that a membership lasts where the layer does not say: the spec's figure."""
-
-MAX_MESSAGE_SIZE: Final = 4 * 1024 * 1024
-"""Bytes in one message: what our own layers carry, whatever the other one would."""
 
 KNOWN_MEMBERS: Final = 100_000
 """Channels whose groups are remembered for C{Forget}: more than a process has

@@ -1,0 +1,113 @@
+"""Redis between machines, and IPC for what can stay on one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from chanserv.core.capacity import CAPACITY, MAILBOX_CAPACITY, Rules
+from chanserv.core.patterns import Pattern
+from chanserv.layers.local import SplitChannelLayer
+from chanserv.layers.memory import EXPIRY, GROUP_EXPIRY, MAX_MESSAGE_SIZE
+from chanserv.layers.redis.addresses import Host, servers_from_config
+
+if TYPE_CHECKING:
+    from chanserv.layers.ipc.layer import IPCChannelLayer
+    from chanserv.layers.redis.layer import RedisChannelLayer
+
+
+class RedisLocalChannelLayer(SplitChannelLayer):
+    """
+    Ordinary channels over IPC; process-specific and single-reader channels and
+    groups over Redis.
+
+    So each machine's requests are answered by its own workers, and replies and
+    groups find every process.
+    """
+
+    def __init__(
+        self,
+        *,
+        reactor: Any,
+        hosts: Sequence[Host] | None = None,
+        sentinels: Sequence[Host] | None = None,
+        services: Sequence[str] | None = None,
+        connection_kwargs: Mapping[str, Any] | None = None,
+        prefix: str | None = None,
+        stats_prefix: str | None = None,
+        directory: str | None = None,
+        expiry: float = EXPIRY,
+        group_expiry: float = GROUP_EXPIRY,
+        capacity: int = CAPACITY,
+        channel_capacity: Rules | None = None,
+        mailbox_capacity: int = MAILBOX_CAPACITY,
+        max_message_size: int = MAX_MESSAGE_SIZE,
+        redeliver: Iterable[Pattern] | None = None,
+        symmetric_encryption_keys: Sequence[str | bytes] | None = None,
+        guest: bool = False,
+    ) -> None:
+        """
+        @param reactor: what both live on.
+        @param directory: where the processes of this machine meet; see
+            L{IPCChannelLayer}.
+        @param guest: whether to leave hosting to other processes; as there.
+        @param redeliver: as for both.  Given as a list, it counts for both.
+
+        All else is as for L{RedisChannelLayer}; what is said of channels counts
+        on both sides, and what is said of servers is Redis' alone.
+        @raise ConfigurationError: a value is out of range.
+        """
+        from chanserv.layers.ipc.layer import IPCChannelLayer
+        from chanserv.layers.redis.layer import RedisChannelLayer
+        from chanserv.layers.redis.space import PREFIX
+
+        redeliver = None if redeliver is None else list(redeliver)
+        common: dict[str, Any] = {
+            "expiry": expiry,
+            "group_expiry": group_expiry,
+            "capacity": capacity,
+            "channel_capacity": channel_capacity,
+            "mailbox_capacity": mailbox_capacity,
+            "max_message_size": max_message_size,
+            "redeliver": redeliver,
+        }
+        prefix = PREFIX if prefix is None else prefix
+        servers = servers_from_config(hosts, sentinels, services, connection_kwargs)
+        rest: RedisChannelLayer = RedisChannelLayer(
+            reactor=reactor,
+            hosts=servers,
+            prefix=prefix,
+            stats_prefix=stats_prefix,
+            symmetric_encryption_keys=symmetric_encryption_keys,
+            **common,
+        )
+        ordinary: IPCChannelLayer = IPCChannelLayer(
+            reactor,
+            prefix=local_name(prefix, [server.name for server in servers]),
+            directory=directory,
+            guest=guest,
+            **common,
+        )
+        super().__init__(ordinary, rest)
+
+    @classmethod
+    def for_reactor(cls, reactor: Any, **config: Any) -> RedisLocalChannelLayer:
+        """Make one for a process; see the class."""
+        return cls(reactor=reactor, **config)
+
+    @classmethod
+    def for_guest(cls, reactor: Any, **config: Any) -> RedisLocalChannelLayer:
+        """Make one for a process that should not host the hub if others can."""
+        return cls(reactor=reactor, **{"guest": True, **config})
+
+
+def local_name(prefix: str, servers: Iterable[str]) -> str:
+    """
+    The name by which the processes of one machine meet.
+
+    Sites that use one prefix on different servers are different layers; so the
+    servers are part of it.
+    """
+    digest = sha256("\n".join(servers).encode()).hexdigest()[:8]
+    return f"{prefix.replace(':', '')}-{digest}"
