@@ -13,7 +13,7 @@ from chanserv.codec import Codec
 from chanserv.core.mirror import Mirror
 from chanserv.core.store import RECEIPTS
 from chanserv.errors import CorruptMessage
-from chanserv.messages import Message, Outcome, SealedMessage
+from chanserv.messages import Outcome, SealedMessage
 from chanserv.names import mailbox_of
 
 NO_RECEIPT: Final = "-"

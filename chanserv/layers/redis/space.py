@@ -67,4 +67,4 @@ class Space:
         """What the group C{name} is called in the store."""
         if self._key is None:
             return name
-        return hmac.digest(self._key, name.encode(), "sha256").hex()[:HASHED_NAME]
+        return hmac.digest(self._key, b"group " + name.encode(), "sha256").hex()[:HASHED_NAME]

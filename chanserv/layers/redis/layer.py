@@ -1,0 +1,485 @@
+"""
+The Redis layer: many processes and machines on one store, or on several.
+
+All that must not be torn apart is done by scripts on the servers (see C{lua/}),
+by the servers' clocks; what is kept here is what this process waits for
+(L{chanserv.layers.redis.receiving}), where things go
+(L{chanserv.layers.redis.sending}), and what it knows of the members behind its
+own mailboxes, to put it back when a store has lost it
+(L{chanserv.layers.redis.mirrors}).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from twisted.internet.defer import Deferred, DeferredList, fail, gatherResults, succeed
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from chanserv.codec import Codec
+from chanserv.core.capacity import (
+    CAPACITY,
+    MAILBOX_CAPACITY,
+    Capacities,
+    Rules,
+    checked_count,
+    checked_seconds,
+)
+from chanserv.core.outstanding import Outstanding
+from chanserv.core.patterns import NamePatterns, Pattern
+from chanserv.errors import (
+    ChannelLayerError,
+    ConfigurationError,
+    InvalidChannelName,
+    LayerUnavailable,
+)
+from chanserv.interfaces import IChannelLayer
+from chanserv.layers.memory import EXPIRY, GROUP_EXPIRY, MAX_MESSAGE_SIZE
+from chanserv.layers.redis.addresses import Host, servers_from_config
+from chanserv.layers.redis.entry import Entry
+from chanserv.layers.redis.mirrors import Mirrors
+from chanserv.layers.redis.protocol import Word
+from chanserv.layers.redis.receiving import Receiving
+from chanserv.layers.redis.scripts import FLUSH, MEMBERS, STATISTICS
+from chanserv.layers.redis.sending import Sending, lost_receipts
+from chanserv.layers.redis.shard import Leases, Shard, Table
+from chanserv.layers.redis.space import PREFIX, Space
+from chanserv.layers.redis.turns import Turns
+from chanserv.messages import Delivery, Message, Operation, Outcome
+from chanserv.names import (
+    MAX_NAME_LENGTH,
+    check_all_receivable,
+    check_channel,
+    check_group,
+    check_pattern,
+    mailbox_of,
+)
+
+T = TypeVar("T")
+
+_RANDOM_BYTES: Final = 12
+"""Bytes of randomness in a new channel's name: nobody meets or guesses one."""
+
+SCANNED: Final = 500
+"""Keys that one step of a flush looks at: a millisecond of the server's time."""
+
+STATISTICS_NAMES: Final = (
+    "messages_count",
+    "channel_full_count",
+    "messages_expired_count",
+    "messages_lost_count",
+    "messages_pending",
+    "messages_max_age",
+)
+"""What C{lua/statistics.lua} returns, in its order."""
+
+
+@implementer(IChannelLayer)
+class RedisChannelLayer:
+    """
+    A channel layer in one Redis server, or spread over several.
+
+    It connects with its first use.
+    """
+
+    extensions = frozenset({"groups", "flush", "statistics"})
+    settles = True
+
+    _log = Logger(namespace="chanserv.redis")
+
+    def __init__(
+        self,
+        *,
+        reactor: Any,
+        hosts: Sequence[Host] | None = None,
+        sentinels: Sequence[Host] | None = None,
+        services: Sequence[str] | None = None,
+        connection_kwargs: Mapping[str, Any] | None = None,
+        prefix: str = PREFIX,
+        stats_prefix: str | None = None,
+        expiry: float = EXPIRY,
+        group_expiry: float = GROUP_EXPIRY,
+        capacity: int = CAPACITY,
+        channel_capacity: Rules | None = None,
+        mailbox_capacity: int = MAILBOX_CAPACITY,
+        max_message_size: int = MAX_MESSAGE_SIZE,
+        redeliver: Iterable[Pattern] | None = None,
+        symmetric_encryption_keys: Sequence[str | bytes] | None = None,
+        clock_offset: Callable[[], int] | None = None,
+        leases: Leases = Leases(),  # noqa: B008
+    ) -> None:
+        """
+        @param reactor: what the connections live on.
+        @param hosts: the servers: URLs, or pairs of a host and a port.  Several
+            are shards, and all processes name the same.
+        @param sentinels: in place of C{hosts}: where Sentinel listens.
+        @param services: what Sentinel calls the servers.
+        @param connection_kwargs: options of all servers, as redis-py names them.
+        @param prefix: what all keys begin with; layers with different ones
+            share a server without knowing of each other.
+        @param stats_prefix: what the keys of statistics begin with; C{stats:}
+            behind C{prefix} if it is not given.
+        @param expiry: seconds after which an unread message is dropped.
+        @param group_expiry: seconds after which a member leaves its group.
+        @param capacity: messages that an ordinary or single-reader channel holds.
+        @param channel_capacity: exceptions, by glob or compiled regular
+            expression; see L{Capacities}.
+        @param mailbox_capacity: deliveries that the mailbox of a
+            process-specific channel holds.
+        @param max_message_size: bytes that one message may hold.
+        @param redeliver: the channels, by glob or compiled regular expression,
+            whose messages go to another reader when their reader dies.
+        @param symmetric_encryption_keys: secrets; the first encrypts, all decrypt.
+        @param clock_offset: milliseconds to add to the servers' clocks.  For tests.
+        @param leases: how long processes are believed to live.
+        @raise ConfigurationError: a value is out of range.
+        """
+        self.expiry = checked_seconds("expiry", expiry)
+        self.group_expiry = checked_seconds("group_expiry", group_expiry)
+        servers = servers_from_config(hosts, sentinels, services, connection_kwargs)
+        keys = symmetric_encryption_keys or ()
+        codec = Codec(keys)
+        space = Space(
+            _checked_prefix("prefix", prefix),
+            _checked_prefix("stats_prefix", stats_prefix) if stats_prefix is not None else None,
+            self.expiry,
+            self.group_expiry,
+            keys,
+            clock_offset,
+        )
+        self._reactor = reactor
+        self._space = space
+        self._outstanding = Outstanding()
+        self._mirrors = Mirrors(lambda name: self._sending.owner_of(name).name)
+        self._receiving = Receiving(reactor, codec, self._mirrors, self._outstanding)
+        self.process = secrets.token_hex(8)
+        self._shards = [
+            Shard(server, reactor, space, self.process, self, leases) for server in servers
+        ]
+        self._receiving.use(self._shards)
+        self._sending = Sending(
+            self._shards,
+            space,
+            codec,
+            Capacities(capacity, mailbox_capacity, channel_capacity),
+            NamePatterns("redeliver", redeliver),
+            checked_count("max_message_size", max_message_size),
+            self._outstanding,
+            self._receiving.reads,
+        )
+        self._turns = Turns() if len(self._shards) > 1 else None
+        self._started = False
+        self._closing: Deferred[None] | None = None
+
+    @classmethod
+    def for_reactor(cls, reactor: Any, **config: Any) -> RedisChannelLayer:
+        """
+        Make one for a process.
+
+        @param reactor: its reactor.
+        @param config: as to the class.
+        """
+        return cls(reactor=reactor, **config)
+
+    # Sending
+
+    def send(self, channel: str, message: Message, receipt: str | None = None) -> Deferred[None]:
+        """See L{IChannelLayer}."""
+        try:
+            self._begin()
+            return self._sending.send(self._sending.prepare_send(channel, message, receipt))
+        except ChannelLayerError as error:
+            return fail(error)
+
+    def send_batch(
+        self, operations: Sequence[Operation], settled: Sequence[Delivery] = ()
+    ) -> Deferred[list[ChannelLayerError | None]]:
+        """
+        See L{IChannelLayer}.
+
+        With one shard, it is one script, and done or not as a whole.
+        """
+        try:
+            self._begin()
+        except ChannelLayerError as error:
+            return fail(error)
+        leases = self._gather(settled)
+        if not operations and not leases:
+            return succeed([])
+        return Deferred.fromCoroutine(self._send_batch(operations, leases))
+
+    async def _send_batch(
+        self, operations: Sequence[Operation], leases: list[tuple[Shard, str, Outcome]]
+    ) -> list[ChannelLayerError | None]:
+        if self._turns is not None:
+            await self._turns.all_before()
+        return await self._sending.send_batch(operations, leases)
+
+    def _gather(self, settled: Sequence[Delivery]) -> list[tuple[Shard, str, Outcome]]:
+        """Settle deliveries, but have their leases instead of telling the shards."""
+        gathered: list[tuple[Shard, str, Outcome]] = []
+        self._receiving.gathered = gathered
+        try:
+            for delivery in settled:
+                delivery.settle()
+        finally:
+            self._receiving.gathered = None
+        return gathered
+
+    def send_group(self, group: str, message: Message) -> Deferred[None]:
+        """See L{IChannelLayer}."""
+        return self._result(self._send_group(group, message))
+
+    async def _send_group(self, group: str, message: Message) -> None:
+        made = self._sending.prepare_group_send(group, message)
+        if self._turns is None:
+            await made.shard.operate(made.words)
+            return
+        await self._turns.all_before()
+        errors: list[ChannelLayerError | None] = [None]
+        await self._sending.send_groups([(0, made)], errors)
+        if errors[0] is not None:
+            raise errors[0]
+
+    # Receiving
+
+    def receive(self, channels: Sequence[str], limit: int = 1) -> Deferred[list[Delivery]]:
+        """See L{IChannelLayer}."""
+        try:
+            names = check_all_receivable(channels)
+            self._begin()
+        except ChannelLayerError as error:
+            return fail(error)
+        if limit < 1:
+            return fail(ValueError(f"limit must be at least 1, not {limit!r}"))
+        return self._receiving.receive(names, limit)
+
+    def receive_now(self, channels: Sequence[str], limit: int = 1) -> Deferred[list[Delivery]]:
+        """
+        As L{receive}, for those who do not wait.
+
+        @return: fires with no delivery at all where nothing is there.  Fails
+            with L{LayerUnavailable} when no shard can be reached.
+        """
+        return self._result(self._receive_now(channels, limit))
+
+    async def _receive_now(self, channels: Sequence[str], limit: int) -> list[Delivery]:
+        names = check_all_receivable(channels)
+        found = await DeferredList([one.reached() for one in self._shards], consumeErrors=True)
+        reached = [shard for shard, (there, _) in zip(self._shards, found, strict=True) if there]
+        if not reached:
+            raise found[0][1].value
+        return await self._receiving.receive(names, limit, reached)
+
+    def new_channel(self, pattern: str) -> Deferred[str]:
+        """
+        See L{IChannelLayer}.
+
+        The name is long enough, and random, to need nobody's leave.
+        """
+        try:
+            self._begin()
+            check_pattern(pattern)
+        except ChannelLayerError as error:
+            return fail(error)
+        channel = pattern + secrets.token_urlsafe(_RANDOM_BYTES)
+        if len(channel) > MAX_NAME_LENGTH:
+            return fail(
+                InvalidChannelName(
+                    f"the pattern {pattern[:40]!r}… ({len(pattern)} characters) leaves no room "
+                    f"for a random part within {MAX_NAME_LENGTH} characters"
+                )
+            )
+        return succeed(channel)
+
+    # Groups
+
+    def group_add(self, group: str, channel: str) -> Deferred[None]:
+        """See L{IChannelLayer}."""
+        return self._change(self._sending.group_add, group, channel)
+
+    def group_discard(self, group: str, channel: str) -> Deferred[None]:
+        """See L{IChannelLayer}."""
+        return self._change(self._sending.group_discard, group, channel)
+
+    def _change(
+        self, change: Callable[[str, str], Coroutine[Any, Any, None]], group: str, channel: str
+    ) -> Deferred[None]:
+        """Change a membership, after those changes to the same channel that came before."""
+        try:
+            self._begin()
+            check_group(group)
+            check_channel(channel)
+        except ChannelLayerError as error:
+            return fail(error)
+        if self._turns is None:
+            return Deferred.fromCoroutine(change(group, channel))
+        return self._turns.take(channel, lambda: Deferred.fromCoroutine(change(group, channel)))
+
+    def group_channels(self, group: str) -> Deferred[list[str]]:
+        """See L{IChannelLayer}."""
+        return self._result(self._group_channels(group))
+
+    async def _group_channels(self, group: str) -> list[str]:
+        check_group(group)
+        if self._turns is not None:
+            await self._turns.all_before()
+        name = self._space.group(group)
+        found = await self._sending.owner_of(name).run(MEMBERS, name)
+        return [channel.decode() for channel in found]
+
+    # Statistics and the end
+
+    def global_statistics(self) -> Deferred[Mapping[str, int]]:
+        """See L{IChannelLayer}."""
+        return self._result(self._statistics(""))
+
+    def channel_statistics(self, channel: str) -> Deferred[Mapping[str, int]]:
+        """
+        See L{IChannelLayer}.
+
+        They are kept for an hour after the channel was last empty.
+        """
+        try:
+            check_channel(channel)
+        except ChannelLayerError as error:
+            return fail(error)
+        return self._result(self._statistics(mailbox_of(channel)))
+
+    async def _statistics(self, mailbox: str) -> Mapping[str, int]:
+        """Over all shards."""
+        found = await _all_of([shard.run(STATISTICS, mailbox) for shard in self._shards])
+        columns = list(zip(*found, strict=True))
+        counts = dict(zip(STATISTICS_NAMES, map(sum, columns), strict=True))
+        counts["messages_max_age"] = max(columns[-1]) // 1000
+        return counts
+
+    def flush(self) -> Deferred[None]:
+        """
+        See L{IChannelLayer}.
+
+        The messages that are forgotten give no receipts.
+        """
+        return self._result(self._flush())
+
+    async def _flush(self) -> None:
+        await _all_of([Deferred.fromCoroutine(self._flush_shard(one)) for one in self._shards])
+        self._mirrors.clear()
+        self._outstanding.clear()
+
+    async def _flush_shard(self, shard: Shard) -> None:
+        await shard.run(FLUSH)
+        pattern = _escaped(f"{self._space.stats_prefix}of:") + "*"
+        cursor: Any = 0
+        while True:
+            cursor, keys = await shard.call("SCAN", cursor, "MATCH", pattern, "COUNT", SCANNED)
+            if keys:
+                await shard.call("UNLINK", *keys)
+            if int(cursor) == 0:
+                return
+
+    def close(self) -> Deferred[None]:
+        """
+        See L{IChannelLayer}.
+
+        Whatever was not settled is lost, or redelivered, as if this process had
+        died; and the mailboxes that it read end.
+        """
+        if self._closing is None:
+            self._closing = Deferred.fromCoroutine(self._close())
+            # Each who asks has his own.
+            self._closing.addErrback(
+                lambda failure: self._log.failure("the layer did not close well", failure)
+            )
+        done: Deferred[None] = Deferred()
+        self._closing.addCallback(lambda _: done.callback(None))
+        return done
+
+    async def _close(self) -> None:
+        if self._started:
+            await self._receiving.close(_closed)
+            await gatherResults([shard.stop() for shard in self._shards])
+
+    # What shards tell
+
+    def ready(self, shard: Shard) -> None:
+        """See L{House<chanserv.layers.redis.shard.House>}."""
+        self._receiving.ready(shard)
+
+    def rung(self, shard: Shard, signature: str) -> None:
+        """See L{House<chanserv.layers.redis.shard.House>}."""
+        self._receiving.rung(shard, signature)
+
+    def recovered(self, shard: Shard, entries: list[Entry]) -> None:
+        """See L{House<chanserv.layers.redis.shard.House>}."""
+        self._receiving.recovered(shard, entries)
+
+    def fed(self, shard: Shard, tables: Iterable[Table]) -> None:
+        """See L{House<chanserv.layers.redis.shard.House>}."""
+        self._mirrors.fed(shard.name, tables)
+
+    def put_back(self, shard: Shard) -> Iterable[list[Word]]:
+        """See L{House<chanserv.layers.redis.shard.House>}."""
+        return self._mirrors.put_back(shard.name, shard.now, self._sending.capacity_of)
+
+    def emptied(self, shard: Shard) -> Iterable[list[Word]]:
+        """See L{House<chanserv.layers.redis.shard.House>}."""
+        lost = self._outstanding.lost(shard.name)
+        if lost:
+            self._log.warn(
+                "{count} messages of this process are lost with the data of Redis {name}",
+                count=len(lost),
+                name=shard.name,
+            )
+            yield lost_receipts(lost)
+
+    def flushed(self, shard: Shard) -> None:
+        """See L{House<chanserv.layers.redis.shard.House>}."""
+        self._mirrors.clear()
+        self._outstanding.clear()
+
+    # Inside
+
+    def _begin(self) -> None:
+        """Connect, the first time; refuse, after the end."""
+        if self._closing is not None:
+            raise _closed()
+        if not self._started:
+            self._started = True
+            for shard in self._shards:
+                shard.start()
+
+    def _result(self, coroutine: Coroutine[Any, Any, T]) -> Deferred[T]:
+        try:
+            self._begin()
+        except ChannelLayerError as error:
+            coroutine.close()
+            return fail(error)
+        return Deferred.fromCoroutine(coroutine)
+
+
+def _closed() -> LayerUnavailable:
+    return LayerUnavailable("this channel layer has been closed: make another")
+
+
+async def _all_of(waiting: Sequence[Deferred[T]]) -> list[T]:
+    """All results; or the first error, when all are done."""
+    found: list[tuple[bool, Any]] = await DeferredList(waiting, consumeErrors=True)
+    for there, result in found:
+        if not there:
+            raise result.value
+    return [result for _, result in found]
+
+
+def _checked_prefix(option: str, value: object) -> str:
+    if not isinstance(value, str) or not value or any(mark.isspace() for mark in value):
+        raise ConfigurationError(f"{option} must be text without spaces, not {value!r}")
+    return value
+
+
+def _escaped(text: str) -> str:
+    """C{text} as a pattern of Redis that matches nothing else."""
+    return "".join(f"\\{mark}" if mark in "*?[]\\^-" else mark for mark in text)

@@ -1,0 +1,34 @@
+-- The sign of life of a process, and a sweep.
+--
+-- ARGV[5]  the process
+-- ARGV[6]  the lease of what it took, in milliseconds
+-- ARGV[7]  the lease of its mailboxes, in milliseconds
+-- ARGV[8]  the number of its last take that was answered
+-- ARGV[9]  milliseconds that a signature is known without being renewed
+-- ARGV[10] how many signatures to renew; then these; then those to be forgotten
+-- Returns nothing where the process is not registered; else {time in ms, 1 where
+-- there was more to sweep}.
+-- Cost: three commands for each channel to be renewed, and what is due.
+local PROCESS, KNOWN, RENEWED = ARGV[5], ARGV[9], tonumber(ARGV[10])
+
+if not call('ZSCORE', PREFIX .. 'alive', PROCESS) then return false end
+call('ZADD', PREFIX .. 'alive', NOW + ARGV[6], PROCESS)
+call('ZADD', PREFIX .. 'owners', NOW + ARGV[7], PROCESS)
+if call('LINDEX', PREFIX .. 'taken:' .. PROCESS, 0) == ARGV[8] then
+  call('DEL', PREFIX .. 'taken:' .. PROCESS)
+end
+for place = 11, #ARGV do
+  local signature = ARGV[place]
+  if place <= 10 + RENEWED then
+    call('PEXPIRE', PREFIX .. 'channels:' .. signature, KNOWN)
+    for _, mailbox in ipairs(call('SMEMBERS', PREFIX .. 'channels:' .. signature)) do
+      call('PEXPIRE', PREFIX .. 'listeners:' .. mailbox, KNOWN * 2)
+    end
+  else
+    call('ZREM', PREFIX .. 'waiting:' .. signature, PROCESS)
+    call('SREM', PREFIX .. 'listens:' .. PROCESS, signature)
+  end
+end
+local more = sweep(tonumber(ARGV[6]), tonumber(ARGV[7]))
+write_counts()
+return {NOW, more and 1 or 0}

@@ -1,0 +1,8 @@
+-- The end of a process, by its own word.
+--
+-- ARGV[5]  the process
+-- Cost: in proportion to what it has not settled and what waits for it.
+end_reader(ARGV[5])
+end_owner(ARGV[5])
+write_counts()
+return 1

@@ -1,0 +1,114 @@
+-- Many operations, in their order: all that one consumer did, in one trip.
+--
+-- ARGV[5]  the process that asks
+-- ARGV[6]  milliseconds that what belongs to groups is kept
+-- then for each operation its letter and its arguments:
+--   s mailbox capacity rest           send; rest is the entry after its deadline
+--   g group payload                   send to all members of a group, all on this shard
+--   p mailbox capacity flag group payload  send to a group's members behind one mailbox
+--   t lease outcome                   settle
+--   j group channel lasts             begin or renew a membership, on the mailbox's side
+--   e group channel lasts capacity flag  the same on the group's side
+--   l group channel                   end a membership, on the mailbox's side
+--   x group channel                   the same on the group's side
+--   f channel                         end all memberships of a channel, all on this shard
+--   h channel                         the same on the mailbox's side: returns the groups
+--   d mailbox                         have the mailbox's owner read its whole table
+--   b lease entry                     put an entry back to the front; its lease, or -
+--   n signature                       ring the next reader for what waits there
+--   u mailbox                         count a message that could not be used
+--   o receipt                         tell of a message that was lost with its store
+-- Returns a list, empty for the most part: for each operation with something to
+-- tell {its place, ...}: of s {place, depth, age in ms} where the mailbox is
+-- full; of h {place, group, ...}.
+-- Cost: some ten commands for a send; for g, one send for each mailbox reached.
+local PROCESS, KEPT = ARGV[5], tonumber(ARGV[6])
+local at, place, results = 7, 0, {}
+
+local function arguments(number)
+  local first = at
+  at = at + number
+  return unpack(ARGV, first, at - 1)
+end
+
+local operations = {
+  s = function()
+    local mailbox, capacity, rest = arguments(3)
+    if has_room(mailbox, tonumber(capacity)) then
+      put(mailbox, 'm', rest)
+    else
+      results[#results + 1] = {place, call('LLEN', PREFIX .. 'queue:' .. mailbox), age(mailbox)}
+    end
+  end,
+  g = function()
+    local group, payload = arguments(2)
+    each_mailbox(group, function(mailbox, capacity, flag)
+      put_group(mailbox, capacity, flag, group, payload)
+    end)
+  end,
+  p = function()
+    local mailbox, capacity, flag, group, payload = arguments(5)
+    put_group(mailbox, tonumber(capacity), flag, group, payload)
+  end,
+  t = function()
+    local lease, outcome = arguments(2)
+    settle(PROCESS, lease, outcome)
+  end,
+  j = function()
+    local group, channel, lasts = arguments(3)
+    join(group, channel, tonumber(lasts), KEPT)
+  end,
+  e = function()
+    local group, channel, lasts, capacity, flag = arguments(5)
+    enlist(group, channel, tonumber(lasts), capacity, flag)
+  end,
+  l = function()
+    local group, channel = arguments(2)
+    leave(group, channel, KEPT)
+  end,
+  x = function()
+    local group, channel = arguments(2)
+    strike(group, channel)
+  end,
+  f = function()
+    local channel = arguments(1)
+    for _, group in ipairs(forget(channel, KEPT)) do strike(group, channel) end
+  end,
+  h = function()
+    local channel = arguments(1)
+    results[#results + 1] = {place, unpack(forget(channel, KEPT))}
+  end,
+  d = function()
+    local mailbox = arguments(1)
+    call('DEL', PREFIX .. 'owner:' .. mailbox, PREFIX .. 'changes:' .. mailbox)
+  end,
+  b = function()
+    local lease, entry = arguments(2)
+    if lease ~= '-' then call('HDEL', PREFIX .. 'leases:' .. PROCESS, lease) end
+    put_first(entry)
+  end,
+  n = function()
+    local signature = arguments(1)
+    for _, mailbox in ipairs(call('SMEMBERS', PREFIX .. 'channels:' .. signature)) do
+      ring_if_any(mailbox)
+    end
+  end,
+  u = function()
+    local mailbox = arguments(1)
+    count(mailbox, 'messages_lost_count', 1)
+  end,
+  o = function()
+    local receipt = arguments(1)
+    count(nil, 'messages_lost_count', 1)
+    tell(receipt, 'lost')
+  end,
+}
+
+while at <= #ARGV do
+  local letter = ARGV[at]
+  at = at + 1
+  operations[letter]()
+  place = place + 1
+end
+write_counts()
+return results

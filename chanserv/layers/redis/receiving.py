@@ -1,0 +1,423 @@
+"""
+Waiting for messages, on all shards at once.
+
+All local receives that name the same channels share one I{watch}, known in the
+stores by its I{signature}.  A watch asks one shard at a time, for as much as its
+receives can use together; so no receive is ever handed more than it asked for.
+A shard that had nothing has the process stand in the queue of those who wait
+for these channels: then it is I{armed}, and need not be asked before it rings.
+
+A bell goes to one process of those that wait.  So whoever was rung and has
+nobody left who waits passes the bell on, and whoever cannot use all that a take
+brought puts the rest back, in its order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import blake2b
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chanserv.codec import Codec
+from chanserv.core.outstanding import Outstanding
+from chanserv.errors import ChannelLayerError, CorruptMessage, LayerUnavailable
+from chanserv.layers.redis.entry import Entry
+from chanserv.layers.redis.mirrors import Mirrors
+from chanserv.layers.redis.protocol import Word
+from chanserv.layers.redis.shard import Shard
+from chanserv.messages import Delivery, Outcome
+
+MOST_WANTED: Final = 10_000
+"""Entries that one take asks for, however many its receives could use: the
+capacity of a mailbox."""
+
+MOST_ASKS: Final = 100
+"""Watches that one take asks for: so many threads of a process may each wait
+for the body of another request."""
+
+IDLE_WATCHES: Final = 64
+"""Watches without receives that are remembered, so that those who receive the
+same channels again and again are known in the stores already."""
+
+
+class Receive:
+    """
+    Somebody who waits.
+
+    @ivar unasked: the shards that are still to be asked before it gives up;
+        L{None} for one that waits as long as it takes.
+    """
+
+    __slots__ = ("deferred", "limit", "unasked")
+
+    def __init__(self, limit: int, unasked: set[Shard] | None) -> None:
+        self.limit = limit
+        self.unasked = unasked
+        self.deferred: Deferred[list[Delivery]]
+
+
+class Watch:
+    """
+    The receives of one set of channels.
+
+    @ivar channels: what they read, those taken from least recently first.
+    @ivar receives: who waits, in the order of their coming.
+    @ivar armed: the shards that had nothing, and will ring.
+    @ivar rung: those that have rung since they were last asked.
+    @ivar asking: whether a shard is being asked.
+    """
+
+    __slots__ = ("armed", "asking", "channels", "receives", "rung", "signature")
+
+    def __init__(self, signature: str, channels: Iterable[str]) -> None:
+        self.signature = signature
+        self.channels = list(channels)
+        self.receives: dict[Receive, None] = {}
+        self.armed: set[Shard] = set()
+        self.rung: set[Shard] = set()
+        self.asking = False
+
+    @property
+    def wanted(self) -> int:
+        """How many entries its receives can use."""
+        return min(MOST_WANTED, sum(receive.limit for receive in self.receives))
+
+    def turn(self, entries: Iterable[Entry]) -> None:
+        """Look last, the next time, where C{entries} came from."""
+        if len(self.channels) > 1:
+            for mailbox in dict.fromkeys(entry.mailbox for entry in entries):
+                self.channels.remove(mailbox)
+                self.channels.append(mailbox)
+
+
+class Receiving:
+    """
+    All that waits in one layer object.
+
+    It is the L{House<chanserv.layers.redis.shard.House>} of its shards, as far
+    as messages go.
+    """
+
+    _log = Logger(namespace="chanserv.redis")
+
+    def __init__(
+        self, reactor: Any, codec: Codec, mirrors: Mirrors, outstanding: Outstanding
+    ) -> None:
+        self._reactor = reactor
+        self._codec = codec
+        self._mirrors = mirrors
+        self._outstanding = outstanding
+        self._shards: list[Shard] = []
+        self._watches: dict[frozenset[str], Watch] = {}
+        self._by_signature: dict[str, Watch] = {}
+        self._closed = False
+        self._under_way = 0
+        self._quiet: Deferred[None] | None = None
+        # Where settled deliveries go while a batch is put together.
+        self.gathered: list[tuple[Shard, str, Outcome]] | None = None
+
+    def use(self, shards: Sequence[Shard]) -> None:
+        """Read from C{shards}."""
+        self._shards = list(shards)
+
+    def reads(self, mailbox: str) -> bool:
+        """Whether this process receives from C{mailbox}, or did lately."""
+        return any(mailbox in channels for channels in self._watches)
+
+    def idle(self) -> bool:
+        """Whether nothing is under way: each watch waits for a bell of each shard."""
+        return not any(
+            watch.receives and (watch.asking or len(watch.armed) < len(self._shards))
+            for watch in self._watches.values()
+        )
+
+    # Receives
+
+    def receive(
+        self, channels: Sequence[str], limit: int, at_once: Iterable[Shard] | None = None
+    ) -> Deferred[list[Delivery]]:
+        """
+        Wait for deliveries.
+
+        @param channels: their names, checked.
+        @param at_once: ask these shards, and give up when all have nothing;
+            L{None} to wait.
+        """
+        watch = self._watch(channels)
+        receive = Receive(limit, None if at_once is None else set(at_once))
+        receive.deferred = Deferred(lambda _: self._withdraw(watch, receive))
+        watch.receives[receive] = None
+        if receive.unasked is not None:
+            # What is on its way to ring would come too late.
+            watch.armed -= receive.unasked
+        self._pump()
+        return receive.deferred
+
+    def _withdraw(self, watch: Watch, receive: Receive) -> None:
+        watch.receives.pop(receive, None)
+        self._settle_down(watch)
+
+    def _watch(self, channels: Sequence[str]) -> Watch:
+        names = frozenset(channels)
+        watch = self._watches.pop(names, None)
+        if watch is None:
+            text = "\n".join(sorted(names))
+            signature = blake2b(text.encode(), digest_size=12).hexdigest()
+            watch = Watch(signature, dict.fromkeys(channels))
+            self._by_signature[signature] = watch
+        # The last used stand last.
+        self._watches[names] = watch
+        if len(self._watches) > IDLE_WATCHES:
+            self._forget_idle()
+        return watch
+
+    def _forget_idle(self) -> None:
+        """Forget the watch that has been without receives for longest."""
+        for names, watch in self._watches.items():
+            if not watch.receives and not watch.asking and not watch.rung:
+                del self._watches[names]
+                del self._by_signature[watch.signature]
+                for shard in self._shards:
+                    shard.forget(watch.signature)
+                return
+
+    # Takes
+
+    def _pump(self) -> None:
+        """Ask each shard that may have something for someone."""
+        if self._closed:
+            return
+        if len(self._shards) > 1:
+            # Another one first, each time.
+            self._shards.append(self._shards.pop(0))
+        for shard in self._shards:
+            if shard.greeted and not shard.taking:
+                asked = self._to_be_asked(shard)
+                if asked:
+                    self._take(shard, asked)
+
+    def _to_be_asked(self, shard: Shard) -> list[Watch]:
+        asked = []
+        for watch in self._watches.values():
+            if watch.receives and not watch.asking and shard not in watch.armed:
+                asked.append(watch)
+                if len(asked) == MOST_ASKS:
+                    break
+        return asked
+
+    def _take(self, shard: Shard, asked: list[Watch]) -> None:
+        for watch in asked:
+            watch.asking = True
+            watch.rung.discard(shard)
+        self._under_way += 1
+        taking = shard.take([(watch.signature, watch.wanted, watch.channels) for watch in asked])
+        taking.addCallbacks(
+            self._taken, self._not_taken, callbackArgs=(shard, asked), errbackArgs=(asked,)
+        )
+        taking.addErrback(self._our_fault)
+        taking.addBoth(self._go_on, shard)
+
+    def _taken(self, found: list[list[Entry]], shard: Shard, asked: list[Watch]) -> None:
+        for watch, entries in zip(asked, found, strict=True):
+            watch.asking = False
+            if not entries:
+                # A bell that is heard before this was rung after it.
+                if shard not in watch.rung:
+                    watch.armed.add(shard)
+                self._note_empty(watch, shard)
+        left: list[Entry] = []
+        for watch, entries in zip(asked, found, strict=True):
+            watch.turn(entries)
+            left += self._hand_out(shard, watch, entries)
+        self._give_away(shard, left)
+        for watch in asked:
+            self._settle_down(watch)
+
+    def _not_taken(self, failure: Failure, asked: list[Watch]) -> None:
+        failure.trap(ChannelLayerError)  # type: ignore[no-untyped-call]
+        for watch in asked:
+            watch.asking = False
+
+    def _go_on(self, _: None, shard: Shard) -> None:
+        shard.taking = False
+        self._under_way -= 1
+        self._end_if_quiet()
+        self._pump()
+
+    def _note_empty(self, watch: Watch, shard: Shard) -> None:
+        """Let those who do not wait give up who have asked all shards."""
+        for receive in [one for one in watch.receives if one.unasked is not None]:
+            assert receive.unasked is not None
+            receive.unasked.discard(shard)
+            if not receive.unasked:
+                watch.receives.pop(receive, None)
+                receive.deferred.callback([])
+
+    # Handing out
+
+    def _hand_out(self, shard: Shard, watch: Watch, entries: list[Entry]) -> list[Entry]:
+        """
+        Give C{entries} to those who wait in C{watch}.
+
+        @return: what nobody there could use.
+        """
+        start = 0
+        while start < len(entries) and watch.receives:
+            receive = next(iter(watch.receives))
+            deliveries: list[Delivery] = []
+            while start < len(entries) and len(deliveries) < receive.limit:
+                delivery = self._delivery(shard, entries[start])
+                start += 1
+                if delivery is not None:
+                    deliveries.append(delivery)
+            if deliveries:
+                del watch.receives[receive]
+                receive.deferred.callback(deliveries)
+        return entries[start:]
+
+    def _give_away(self, shard: Shard, entries: list[Entry]) -> None:
+        """Give what one watch could not use to others, or put it back."""
+        back: list[Entry] = []
+        for entry in entries:
+            watch = self._reader_of(entry.mailbox)
+            if watch is None or any(one.mailbox == entry.mailbox for one in back):
+                back.append(entry)
+            else:
+                self._hand_out(shard, watch, [entry])
+        if not back:
+            return
+        words: list[Word] = []
+        for entry in reversed(back):
+            words += ("b", entry.lease or "-", entry.raw)
+        shard.operate(words).addErrback(self._not_put_back, len(back))
+
+    def _reader_of(self, mailbox: str) -> Watch | None:
+        for names, watch in self._watches.items():
+            if watch.receives and mailbox in names:
+                return watch
+        return None
+
+    def _not_put_back(self, failure: Failure, count: int) -> None:
+        failure.trap(ChannelLayerError)  # type: ignore[no-untyped-call]
+        self._log.error(
+            "{count} messages are lost, which were taken for a receive that was cancelled: {why}",
+            count=count,
+            why=failure.getErrorMessage(),
+        )
+
+    def _delivery(self, shard: Shard, entry: Entry) -> Delivery | None:
+        """What is handed out; L{None} where nobody can use it."""
+        recipients = entry.recipients(self._mirrors.of(entry.to), shard.now)
+        try:
+            message = entry.message(self._codec)
+        except CorruptMessage as error:
+            self._useless(shard, entry, error)
+            return None
+        if entry.kind == b"r":
+            self._outstanding.answered(shard.name, entry.to)
+        if not recipients:
+            # All members have left since it was sent.
+            if entry.lease is not None:
+                shard.settle(entry.lease, Outcome.SETTLED)
+            return None
+        lease = entry.lease
+        if lease is None:
+            return Delivery(recipients, message)
+        return Delivery(recipients, message, self._settler(shard, lease))
+
+    def _settler(self, shard: Shard, lease: str) -> Callable[[Outcome], object]:
+        def settle(outcome: Outcome) -> None:
+            if self._closed:
+                return
+            if self.gathered is not None:
+                self.gathered.append((shard, lease, outcome))
+            else:
+                shard.settle(lease, outcome)
+
+        return settle
+
+    def _useless(self, shard: Shard, entry: Entry, error: CorruptMessage) -> None:
+        self._log.error(
+            "a message on {channel} from Redis {name} is lost: {error}",
+            channel=entry.to,
+            name=shard.name,
+            error=error,
+        )
+        if entry.lease is not None:
+            shard.settle(entry.lease, "useless")
+        else:
+            shard.operate(("u", entry.mailbox)).addErrback(self._unheard)
+
+    # What shards tell
+
+    def ready(self, shard: Shard) -> None:
+        """See L{House<chanserv.layers.redis.shard.House>}."""
+        for watch in self._watches.values():
+            watch.armed.discard(shard)
+        self._pump()
+
+    def rung(self, shard: Shard, signature: str) -> None:
+        """See L{House<chanserv.layers.redis.shard.House>}."""
+        watch = self._by_signature.get(signature)
+        if watch is None:
+            shard.operate(("n", signature)).addErrback(self._unheard)
+            return
+        watch.armed.discard(shard)
+        watch.rung.add(shard)
+        if watch.receives:
+            self._pump()
+        else:
+            self._settle_down(watch)
+
+    def recovered(self, shard: Shard, entries: list[Entry]) -> None:
+        """See L{House<chanserv.layers.redis.shard.House>}."""
+        self._give_away(shard, entries)
+
+    def _settle_down(self, watch: Watch) -> None:
+        """Pass on what was rung for nobody, unless somebody comes at once."""
+        if watch.rung and not watch.receives:
+            self._reactor.callLater(0, self._pass_on, watch)
+
+    def _pass_on(self, watch: Watch) -> None:
+        if watch.receives or self._closed:
+            return
+        rung, watch.rung = watch.rung, set()
+        for shard in rung:
+            shard.operate(("n", watch.signature)).addErrback(self._unheard)
+
+    # The end
+
+    def close(self, reason: Callable[[], LayerUnavailable]) -> Deferred[None]:
+        """
+        Fail all who wait.
+
+        @return: fires when what is on its way to them has been put back.
+        """
+        self._closed = True
+        waiting = [one for watch in self._watches.values() for one in watch.receives]
+        for watch in self._watches.values():
+            watch.receives.clear()
+        for receive in waiting:
+            if not receive.deferred.called:
+                receive.deferred.errback(reason())
+        done: Deferred[None] = Deferred()
+        self._quiet = done
+        self._end_if_quiet()
+        return done
+
+    def _end_if_quiet(self) -> None:
+        if self._quiet is not None and not self._under_way:
+            quiet, self._quiet = self._quiet, None
+            quiet.callback(None)
+
+    def _unheard(self, failure: Failure) -> None:
+        """Nobody waits for this; the loss of a connection is told elsewhere."""
+        if not isinstance(failure.value, LayerUnavailable):
+            self._log.failure("what a reader told Redis was refused", failure)
+
+    def _our_fault(self, failure: Failure) -> None:
+        self._log.failure("what was taken from Redis could not be handed out", failure)

@@ -1,0 +1,142 @@
+"""What the tests of the Redis layer share: layers on real servers, whose clock can be moved."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any, ClassVar
+
+from twisted.internet import reactor
+from twisted.internet.defer import gatherResults
+from twisted.trial.unittest import TestCase
+
+from chanserv.errors import LayerUnavailable
+from chanserv.layers.redis.layer import RedisChannelLayer
+from chanserv.layers.redis.shard import OWNER_LEASE, Shard
+from tests.redis_servers import RedisServer, redis_servers
+
+STEP = 1.5
+"""Seconds by which the clock is moved while the dead are to be found: less than
+what a store takes for an absence of everybody."""
+
+
+def cut(layer: RedisChannelLayer) -> None:
+    """Let C{layer} vanish: no word to anyone, and nothing it could still do."""
+    layer._closing = _never()
+    for shard in layer._shards:
+        shard._stopping = True
+        shard.greeted = False
+        for call in (shard._beating, shard._resting):
+            if call is not None:
+                call.cancel()
+        shard._beating = shard._resting = None
+        for connection in (shard._connection, shard._bell):
+            connection.stop()
+            if connection._link is not None:
+                connection._link.abort("killed")
+
+
+def _never() -> Any:
+    from twisted.internet.defer import succeed
+
+    return succeed(None)
+
+
+async def has_heard(layer: RedisChannelLayer) -> None:
+    """Wait until C{layer} has heard all that its stores have said until now."""
+    for shard in layer._shards:
+        try:
+            await shard.reached()
+            await shard._bell.call("PING")
+        except LayerUnavailable:
+            # Its server is gone: it says nothing.
+            pass
+
+
+class StoresCase(TestCase):
+    """
+    Tests on servers that all tests of a class share.
+
+    @cvar shards: how many.
+    """
+
+    shards: ClassVar[int] = 1
+    servers: ClassVar[Sequence[RedisServer]]
+    _running: ClassVar[ExitStack]
+
+    quiet = 0.2
+
+    @classmethod
+    def start_servers(cls) -> AbstractContextManager[Sequence[RedisServer]]:
+        """What begins with the class and ends with it."""
+        return redis_servers(cls.shards)
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls._running = ExitStack()
+        cls.servers = cls._running.enter_context(cls.start_servers())
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        cls._running.close()
+
+    def setUp(self) -> None:
+        self.offset = 0
+        self.layers: list[RedisChannelLayer] = []
+        self.config: dict[str, Any] = {}
+
+    def options(self) -> dict[str, Any]:
+        """How the servers are reached."""
+        return {"hosts": [server.url for server in self.servers]}
+
+    def make_layer(self, **config: Any) -> RedisChannelLayer:
+        self.config = {**self.options(), "prefix": f"{secrets.token_hex(4)}:", **config}
+        return self.make_peer()
+
+    def make_peer(self, layer: Any = None) -> RedisChannelLayer:
+        made = RedisChannelLayer.for_reactor(
+            reactor, clock_offset=lambda: self.offset, **self.config
+        )
+        self.layers.append(made)
+        return made
+
+    @property
+    def living(self) -> list[RedisChannelLayer]:
+        """The layers that have begun, and have not been closed."""
+        return [one for one in self.layers if one._started and one._closing is None]
+
+    def shard_list(self) -> list[Shard]:
+        return [shard for layer in self.living for shard in layer._shards if shard.greeted]
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass by the servers' clocks; and the next signs of life come now."""
+        self.offset += round(seconds * 1000)
+        for shard in self.shard_list():
+            await shard.beat()
+
+    async def find_the_dead(self, seconds: float = OWNER_LEASE) -> None:
+        """Let so much time pass as the living know of."""
+        passed = 0.0
+        while passed < seconds + STEP:
+            await self.advance(STEP)
+            passed += STEP
+
+    async def kill_peer(self, peer: Any) -> None:
+        await has_heard(peer)
+        cut(peer)
+        await self.find_the_dead()
+
+    async def pause(self) -> None:
+        """Wait until nothing is under way, however long that takes."""
+        quiet = 0
+        while quiet < 2:
+            await gatherResults([_deferred(has_heard(layer)) for layer in self.living])
+            idle = all(layer._receiving.idle() for layer in self.living)
+            quiet = quiet + 1 if idle else 0
+
+
+def _deferred(coroutine: Any) -> Any:
+    from twisted.internet.defer import Deferred
+
+    return Deferred.fromCoroutine(coroutine)
