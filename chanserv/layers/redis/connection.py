@@ -129,6 +129,11 @@ class Connection:
         return self._up is not None
 
     @property
+    def down(self) -> str | None:
+        """Why commands fail at once; L{None} while they go out, or nobody knows."""
+        return self._held.why
+
+    @property
     def state(self) -> State:
         """What it is about."""
         return self._state

@@ -75,6 +75,11 @@ class HeldCommands:
         self._held: deque[tuple[Perform, Deferred[Any]]] = deque()
         self._end: IDelayedCall | None = None
 
+    @property
+    def why(self) -> str | None:
+        """Why commands are refused; L{None} while they are held or go out."""
+        return self._why
+
     def add(self, perform: Perform) -> Deferred[Any]:
         """Hold a command, or refuse it."""
         result: Deferred[Any] = Deferred()
