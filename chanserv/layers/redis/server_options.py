@@ -37,10 +37,12 @@ def without_secrets(text: str) -> str:
 
     What stands before the last C{@} of a URL goes, even where it is malformed.
     """
-    parts = re.split(r"(?<=,)(?=[a-z][a-z0-9+.-]*://)", text)
-    shown = (re.sub(r"//.*@", "//…@", part, flags=re.DOTALL) for part in parts)
     names = "|".join(SECRETS)
-    return re.sub(rf"\b({names})=[^&,]*", r"\1=…", "".join(shown), flags=re.IGNORECASE)
+    shown = []
+    for url in re.split(r",(?=\s*[a-z][a-z0-9+.-]*://)", text):
+        url = re.sub(rf"\b({names})=[^&]*", r"\1=…", url, flags=re.IGNORECASE)
+        shown.append(re.sub(r":.*@", "://…@", url, flags=re.DOTALL))
+    return ",".join(shown)
 
 
 def _text(option: str, value: object) -> str:
