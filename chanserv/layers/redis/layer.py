@@ -45,7 +45,7 @@ from chanserv.layers.redis.protocol import Word
 from chanserv.layers.redis.receiving import Receiving
 from chanserv.layers.redis.scripts import FLUSH, MEMBERS, STATISTICS
 from chanserv.layers.redis.sending import Sending, lost_receipts
-from chanserv.layers.redis.shard import Leases, Shard, Table
+from chanserv.layers.redis.shard import OWNER_LEASE, READER_LEASE, Leases, Shard, Table
 from chanserv.layers.redis.space import PREFIX, Space
 from chanserv.layers.redis.turns import Turns
 from chanserv.messages import Delivery, Message, Operation, Outcome
@@ -108,8 +108,8 @@ class RedisChannelLayer:
         max_message_size: int = MAX_MESSAGE_SIZE,
         redeliver: Iterable[Pattern] | None = None,
         symmetric_encryption_keys: Sequence[str | bytes] | None = None,
-        clock_offset: Callable[[], int] | None = None,
-        leases: Leases = Leases(),  # noqa: B008
+        reader_lease: float = READER_LEASE,
+        owner_lease: float = OWNER_LEASE,
     ) -> None:
         """
         @param reactor: what the connections live on.
@@ -133,8 +133,10 @@ class RedisChannelLayer:
         @param redeliver: the channels, by glob or compiled regular expression,
             whose messages go to another reader when their reader dies.
         @param symmetric_encryption_keys: secrets; the first encrypts, all decrypt.
-        @param clock_offset: milliseconds to add to the servers' clocks.  For tests.
-        @param leases: how long processes are believed to live.
+        @param reader_lease: seconds after which what a process has not settled
+            is lost, when it gives no sign of life.
+        @param owner_lease: seconds after which the mailboxes of such a process
+            end, with the memberships behind them.
         @raise ConfigurationError: a value is out of range.
         """
         self.expiry = checked_seconds("expiry", expiry)
@@ -148,7 +150,11 @@ class RedisChannelLayer:
             self.expiry,
             self.group_expiry,
             keys,
-            clock_offset,
+            self.clock_offset,
+        )
+        leases = Leases(
+            checked_seconds("reader_lease", reader_lease),
+            checked_seconds("owner_lease", owner_lease),
         )
         self._reactor = reactor
         self._space = space
@@ -183,6 +189,10 @@ class RedisChannelLayer:
         @param config: as to the class.
         """
         return cls(reactor=reactor, **config)
+
+    def clock_offset(self) -> int:
+        """Milliseconds to add to the servers' clocks: for a test to override."""
+        return 0
 
     # Sending
 

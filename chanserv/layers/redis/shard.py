@@ -40,14 +40,13 @@ from chanserv.layers.redis.server import Server
 from chanserv.layers.redis.space import Space
 from chanserv.layers.redis.subscription import Subscription
 
-HEARTBEAT: Final = 1.0
-"""Seconds between signs of life: a dead process is found at most this much after
-its lease has ended."""
-
 READER_LEASE: Final = 3.5
 """Seconds without a sign of life after which what a process has not settled is
-lost: with the heartbeat, a dead worker is known within five seconds, and three
-late signs are forgiven."""
+lost: with the second that may pass until somebody looks, a dead worker is known
+within five."""
+
+SIGNS: Final = 3.5
+"""Signs of life in that time, one a second: two may come late or not at all."""
 
 OWNER_LEASE: Final = 20.0
 """Seconds without one after which the mailboxes of a process end, and their
@@ -79,11 +78,18 @@ Table: TypeAlias = list[Any]
 
 @dataclass(frozen=True)
 class Leases:
-    """How long, in seconds, a process is believed to live; each is said above."""
+    """
+    How long, in seconds, a process is believed to live: what it has taken, and
+    what mailboxes it has.
+    """
 
-    heartbeat: float = HEARTBEAT
     reader: float = READER_LEASE
     owner: float = OWNER_LEASE
+
+    @property
+    def heartbeat(self) -> float:
+        """Seconds between signs of life."""
+        return self.reader / SIGNS
 
 
 class House(Protocol):
@@ -208,7 +214,7 @@ class Shard:
     @property
     def down(self) -> bool:
         """Whether its server is known to be out of reach."""
-        return self._connection.down is not None  # type: ignore[attr-defined]
+        return self._connection.down is not None
 
     @property
     def now(self) -> float:

@@ -16,10 +16,6 @@ HASHED_NAME: Final = 32
 128 bits, by which no two groups meet."""
 
 
-def _unshifted() -> int:
-    return 0
-
-
 class Space:
     """
     The part of a store that one layer's processes share.
@@ -37,7 +33,7 @@ class Space:
         expiry: float,
         group_expiry: float,
         keys: Sequence[str | bytes] = (),
-        clock_offset: Callable[[], int] | None = None,
+        offset: Callable[[], int] = lambda: 0,
     ) -> None:
         """
         @param stats_prefix: L{None} for C{stats:} behind the prefix.
@@ -45,13 +41,13 @@ class Space:
         @param group_expiry: seconds that a membership lasts.
         @param keys: where there are any, the names of groups are hidden with the
             last of them: the one that a change of keys has in common.
-        @param clock_offset: milliseconds to add to the server's clock.  For tests.
+        @param offset: milliseconds to add to the server's clock.  For tests.
         """
         self.prefix = prefix
         self.stats_prefix = f"{prefix}stats:" if stats_prefix is None else stats_prefix
         self.expiry = round(expiry * 1000)
         self.kept = round(group_expiry * 1000)
-        self._offset = clock_offset or _unshifted
+        self._offset = offset
         last = keys[-1] if keys else None
         self._key = last.encode() if isinstance(last, str) else last
 

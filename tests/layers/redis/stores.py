@@ -95,9 +95,13 @@ class StoresCase(TestCase):
         return self.make_peer()
 
     def make_peer(self, layer: Any = None) -> RedisChannelLayer:
-        made = RedisChannelLayer.for_reactor(
-            reactor, clock_offset=lambda: self.offset, **self.config
-        )
+        case = self
+
+        class MovableLayer(RedisChannelLayer):
+            def clock_offset(self) -> int:
+                return case.offset
+
+        made = MovableLayer.for_reactor(reactor, **self.config)
         self.layers.append(made)
         return made
 
