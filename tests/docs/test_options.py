@@ -1,0 +1,96 @@
+"""The pages name the options that there are, each with its default, and no others."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+from chanserv.layers import (
+    IPCChannelLayer,
+    MemoryChannelLayer,
+    RedisChannelLayer,
+    RedisLocalChannelLayer,
+    from_spec,
+)
+from chanserv.layers.former import FORMER_BACKENDS
+from chanserv.layers.redis.server_options import OPTIONS
+from tests.docs.pages import options, section, text
+
+NOT_FOR_OPERATORS = {"clock", "call_from_thread", "reactor", "clock_offset"}
+"""Parameters that come from the process or a test, not from settings."""
+
+FOR_ALL = options(section("layers", "layer-options"))
+
+
+def parameters(kind: type) -> dict[str, Any]:
+    """What a layer's class takes from C{CONFIG}, with its defaults."""
+    return {
+        name: one.default
+        for name, one in inspect.signature(kind).parameters.items()
+        if name not in NOT_FOR_OPERATORS
+    }
+
+
+LAYERS = [
+    (MemoryChannelLayer, section("layers", "memory-layer")),
+    (IPCChannelLayer, text("ipc")),
+    (RedisChannelLayer, text("redis")),
+]
+
+
+@pytest.mark.parametrize(("kind", "page"), LAYERS, ids=lambda one: getattr(one, "__name__", ""))
+class TestEachLayer:
+    def test_has_every_option_explained(self, kind: type, page: str) -> None:
+        explained = {**FOR_ALL, **options(page)}
+        assert set(parameters(kind)) - set(explained) == set()
+
+    def test_has_every_option_that_is_explained(self, kind: type, page: str) -> None:
+        explained = {**FOR_ALL, **options(page)}
+        assert set(explained) - set(parameters(kind)) == set()
+
+    def test_has_the_defaults_that_the_page_says(self, kind: type, page: str) -> None:
+        has = parameters(kind)
+        for name, default in {**FOR_ALL, **options(page)}.items():
+            if default is None:
+                assert has[name] is None or not has[name], f"{name} has a default"
+            else:
+                assert (
+                    f"{has[name]:g}"
+                    if isinstance(has[name], float)
+                    else str(has[name]) == (default)
+                ), f"the default of {name}"
+
+
+def test_every_scheme_of_a_url_is_on_a_page() -> None:
+    pages = text("layers") + text("ipc") + text("redis")
+    for scheme in from_spec.SCHEMES:
+        assert f"``{scheme}:" in pages, f"{scheme}: is on no page"
+
+
+def test_every_old_name_is_in_the_table_and_no_others() -> None:
+    table = section("layers", "old-names")
+    named = set(re.findall(r"^``([\w.]+)``  ", table, re.MULTILINE)) - {"BACKEND"}
+    assert named == set(FORMER_BACKENDS)
+
+
+def test_the_split_layer_takes_what_its_two_parts_take_and_no_more() -> None:
+    assert set(parameters(RedisLocalChannelLayer)) == (
+        set(parameters(RedisChannelLayer)) | {"directory", "guest"}
+    )
+
+
+def test_every_option_of_a_redis_server_is_on_its_page() -> None:
+    page = text("redis")
+    for option in OPTIONS:
+        assert re.search(rf"(``|\s){option}\b", page), f"{option} is on no page"
+
+
+def test_every_class_named_as_a_backend_is_there() -> None:
+    pages = "".join(map(text, ("layers", "ipc", "redis", "django", "start", "contract")))
+    named = set(re.findall(r"chanserv\.layers\.(\w+ChannelLayer)", pages))
+    layers = import_module("chanserv.layers")
+    assert {name for name in named if not hasattr(layers, name)} == set()
