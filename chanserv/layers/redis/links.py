@@ -38,14 +38,25 @@ class PlainLink(Link):
         self.line_mode = 1
         self._left = extra
 
-    def replyReceived(self, reply: Any) -> None:
-        """Statuses come as text here, and as bytes from hiredis."""
-        super().replyReceived(reply.encode() if isinstance(reply, str) else reply)
+    def lineReceived(self, line: str) -> None:
+        """A status is the same here, C{QUEUED} too, wherever it stands."""
+        kind = line[:1]
+        if kind == "+":
+            status = line[1:].encode()
+            if self.multi_bulk.pending:
+                self.handleMultiBulkElement(status)
+            else:
+                self.replyReceived(status)
+        elif kind and kind in "$*:-":
+            super().lineReceived(line)
+        else:
+            raise ValueError(f"{line[:40]!r} is no reply")
 
-    def handleMultiBulkElement(self, element: Any) -> None:
-        """The same for statuses in a list."""
-        element = element.encode() if isinstance(element, str) else element
-        super().handleMultiBulkElement(element)
+    def replyReceived(self, reply: Any) -> None:
+        """The parser hands over as a reply what it could not read."""
+        if isinstance(reply, txredisapi.InvalidResponse):
+            raise reply
+        super().replyReceived(reply)
 
 
 class HiredisLink(Link):

@@ -102,6 +102,7 @@ class Link(txredisapi.BaseRedisProtocol):  # type: ignore[misc]
         self._watch: IDelayedCall | None = None
         self._second_look = False
         self._why: LayerUnavailable | None = None
+        self._aborted = False
 
     # Out
 
@@ -119,12 +120,9 @@ class Link(txredisapi.BaseRedisProtocol):  # type: ignore[misc]
         """The same for a command that has been packed."""
         reply: Deferred[Any] = Deferred()
         waiting = self._waiting
-        if not self._flush_asked:
-            if not self.connected or self._why is not None:
-                reply.errback(self._gone())
-                return reply
-            self._reactor.callLater(0, self._flush)
-            self._flush_asked = True
+        if self._why is not None:
+            reply.errback(self._gone(self._why))
+            return reply
         if len(waiting) >= self._max_unanswered or self._unsent_bytes > self._max_unsent:
             reply.errback(self._too_much())
             return reply
@@ -132,6 +130,9 @@ class Link(txredisapi.BaseRedisProtocol):  # type: ignore[misc]
             self._heard_at = self._reactor.seconds()
             if self._watch is None:
                 self._watch = self._reactor.callLater(self._reply_timeout, self._look)
+        if not self._flush_asked:
+            self._flush_asked = True
+            self._reactor.callLater(0, self._flush)
         waiting.append(reply)
         self._unsent.append(packed)
         self._unsent_bytes += len(packed)
@@ -204,6 +205,8 @@ class Link(txredisapi.BaseRedisProtocol):  # type: ignore[misc]
 
     def dataReceived(self, data: bytes, unpause: bool = False) -> None:
         """Bytes have come."""
+        if self._aborted:
+            return
         self._heard_at = self._reactor.seconds()
         try:
             self._read(data)
@@ -243,8 +246,9 @@ class Link(txredisapi.BaseRedisProtocol):  # type: ignore[misc]
         """
         if self._why is None:
             self._why = LayerUnavailable(why)
-            if self.transport is not None:
-                self.transport.abortConnection()
+        if not self._aborted and self.transport is not None:
+            self._aborted = True
+            self.transport.abortConnection()
 
     def close(self) -> None:
         """Send what is still unsent, then close the connection."""
@@ -256,10 +260,10 @@ class Link(txredisapi.BaseRedisProtocol):  # type: ignore[misc]
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
-    def _gone(self) -> LayerUnavailable:
-        if self._why is not None:
-            return LayerUnavailable(str(self._why))
-        return LayerUnavailable(f"Redis {self.name}: the connection is gone")
+    @staticmethod
+    def _gone(why: LayerUnavailable) -> LayerUnavailable:
+        """The same again: each failure has a traceback of its own."""
+        return LayerUnavailable(str(why))
 
     def _too_much(self) -> LayerUnavailable:
         return LayerUnavailable(
@@ -287,5 +291,5 @@ class Link(txredisapi.BaseRedisProtocol):  # type: ignore[misc]
             self._why = LayerUnavailable(f"Redis {self.name}: {why_not_reached(why)}")
         waiting, self._waiting = self._waiting, deque()
         for reply in waiting:
-            reply.errback(self._gone())
+            reply.errback(self._gone(self._why))
         self._ended(self._why)
