@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from twisted.internet.defer import Deferred
 
 from chanserv.core.capacity import CAPACITY, MAILBOX_CAPACITY, Rules
 from chanserv.core.patterns import Pattern
-from chanserv.layers.local import SplitChannelLayer
+from chanserv.layers.ipc.layer import IPCChannelLayer
+from chanserv.layers.local import SplitChannelLayer, SplitDelivery
 from chanserv.layers.memory import EXPIRY, GROUP_EXPIRY, MAX_MESSAGE_SIZE
 from chanserv.layers.redis.addresses import Host, servers_from_config
-
-if TYPE_CHECKING:
-    from chanserv.layers.ipc.layer import IPCChannelLayer
-    from chanserv.layers.redis.layer import RedisChannelLayer
+from chanserv.layers.redis.layer import RedisChannelLayer
+from chanserv.layers.redis.space import PREFIX
+from chanserv.messages import Delivery
 
 
 class RedisLocalChannelLayer(SplitChannelLayer):
@@ -34,7 +36,7 @@ class RedisLocalChannelLayer(SplitChannelLayer):
         sentinels: Sequence[Host] | None = None,
         services: Sequence[str] | None = None,
         connection_kwargs: Mapping[str, Any] | None = None,
-        prefix: str | None = None,
+        prefix: str = PREFIX,
         stats_prefix: str | None = None,
         directory: str | None = None,
         expiry: float = EXPIRY,
@@ -52,16 +54,11 @@ class RedisLocalChannelLayer(SplitChannelLayer):
         @param directory: where the processes of this machine meet; see
             L{IPCChannelLayer}.
         @param guest: whether to leave hosting to other processes; as there.
-        @param redeliver: as for both.  Given as a list, it counts for both.
 
-        All else is as for L{RedisChannelLayer}; what is said of channels counts
-        on both sides, and what is said of servers is Redis' alone.
+        All else is as for L{RedisChannelLayer}.  What is said of channels and
+        messages counts on both sides.
         @raise ConfigurationError: a value is out of range.
         """
-        from chanserv.layers.ipc.layer import IPCChannelLayer
-        from chanserv.layers.redis.layer import RedisChannelLayer
-        from chanserv.layers.redis.space import PREFIX
-
         redeliver = None if redeliver is None else list(redeliver)
         common: dict[str, Any] = {
             "expiry": expiry,
@@ -72,9 +69,8 @@ class RedisLocalChannelLayer(SplitChannelLayer):
             "max_message_size": max_message_size,
             "redeliver": redeliver,
         }
-        prefix = PREFIX if prefix is None else prefix
         servers = servers_from_config(hosts, sentinels, services, connection_kwargs)
-        rest: RedisChannelLayer = RedisChannelLayer(
+        rest = RedisChannelLayer(
             reactor=reactor,
             hosts=servers,
             prefix=prefix,
@@ -82,7 +78,7 @@ class RedisLocalChannelLayer(SplitChannelLayer):
             symmetric_encryption_keys=symmetric_encryption_keys,
             **common,
         )
-        ordinary: IPCChannelLayer = IPCChannelLayer(
+        ordinary = IPCChannelLayer(
             reactor,
             prefix=local_name(prefix, [server.name for server in servers]),
             directory=directory,
@@ -100,6 +96,29 @@ class RedisLocalChannelLayer(SplitChannelLayer):
     def for_guest(cls, reactor: Any, **config: Any) -> RedisLocalChannelLayer:
         """Make one for a process that should not host the hub if others can."""
         return cls(reactor=reactor, **{"guest": True, **config})
+
+    def receive_now(self, channels: Sequence[str], limit: int = 1) -> Deferred[list[Delivery]]:
+        """
+        Take what is there, perhaps nothing.
+
+        @return: fires with at most C{limit} deliveries.
+        """
+        found: list[Delivery] = []
+
+        def keep(deliveries: list[Delivery], side: Any) -> list[Delivery]:
+            found.extend(SplitDelivery(side, one) for one in deliveries)
+            return found
+
+        def ask_the_other(_: object) -> Any:
+            if len(found) >= limit:
+                return found
+            other: Any = self._ordinary
+            left = limit - len(found)
+            return other.receive_now(channels, left).addCallback(keep, other)
+
+        first: Any = self._rest
+        asked: Deferred[Any] = first.receive_now(channels, limit)
+        return asked.addCallback(keep, first).addCallback(ask_the_other)
 
 
 def local_name(prefix: str, servers: Iterable[str]) -> str:
