@@ -19,6 +19,7 @@ from chanserv.layers import (
 from chanserv.layers.former import FORMER_BACKENDS
 from chanserv.layers.redis.server_options import OPTIONS
 from tests.docs.pages import options, section, text
+from tests.layers.redis.test_contract import RIGHTS
 
 NOT_FOR_OPERATORS = {"clock", "call_from_thread", "reactor", "clock_offset"}
 """Parameters that come from the process or a test, not from settings."""
@@ -94,3 +95,8 @@ def test_every_class_named_as_a_backend_is_there() -> None:
     named = set(re.findall(r"chanserv\.layers\.(\w+ChannelLayer)", pages))
     layers = import_module("chanserv.layers")
     assert {name for name in named if not hasattr(layers, name)} == set()
+
+
+def test_the_rights_on_the_page_are_those_that_the_contract_is_kept_with() -> None:
+    (written,) = re.findall(r"^ +(-@all .*)$", text("redis"), re.MULTILINE)
+    assert written == f"{RIGHTS} +info"
