@@ -358,7 +358,14 @@ class Asgi1Calls:
             else:
                 depth = statistics["messages_pending"] or capacity
                 age = statistics["messages_max_age"]
-        return ChannelFull(mailbox, depth, capacity or depth, age)
+        full = ChannelFull(mailbox, depth, capacity or depth, age)
+        if not depth:
+            # Zeros would read as if they were known.
+            full.args = (
+                f"channel {mailbox!r} is full, says {self.name}, which does not tell how many "
+                f"messages wait; its readers are absent or too slow",
+            )
+        return full
 
 
 def _statistics(theirs: Mapping[str, Any], ours: Mapping[str, int]) -> dict[str, int]:
