@@ -59,13 +59,15 @@ class Desk:
             self._hold(operation, weight, answer)
         return answer
 
-    def tell(self, operation: wire.Operation, weight: int = 100) -> None:
+    def tell(
+        self, operation: wire.Operation, weight: int = 100, answer: Deferred[Any] | None = None
+    ) -> None:
         """
-        The same, where nobody asks for the result.  Without a hub it is dropped:
-        what is told concerns that one hub.
+        The same, where nothing refuses it; see L{Link.tell}.  Without a hub it is
+        dropped: what is told concerns that one hub.
         """
         if self.link is not None:
-            self.link.tell(operation, weight)
+            self.link.tell(operation, weight, answer)
 
     def found(self, link: Link) -> None:
         """There is a hub.  Next comes L{release}."""
@@ -91,7 +93,6 @@ class Desk:
     def close(self, error: LayerUnavailable) -> None:
         """Fail what waits, and all that comes."""
         self._closed = error
-        self.link = None
         self._stop_timer()
         while self._held:
             self._held.popleft()[3].errback(error)

@@ -142,6 +142,7 @@ class Hub:
             self._totals,
             self._counts,
             self._put_back,
+            self._leave,
         )
 
     def now(self) -> float:
@@ -355,6 +356,9 @@ class Hub:
         for receipt in receipts:
             self._store.put_receipt(receipt, Outcome.LOST, now)
         self._store.count_lost(lost)
+
+    def _leave(self, session: Session, _now: float) -> None:
+        self.leave(session)
 
     # Serving
 

@@ -1,10 +1,10 @@
 """
 The receives of one process: those that wait, and what comes for them.
 
-A receive that is cancelled may have its messages on their way already.  The next
-receive of this process that reads their mailbox gets them; where there is none
-they go back to the front of it.  Either way those that read a mailbox alone get
-its messages in their order.
+A receive that is cancelled may have its messages on their way already.  They are
+kept until the hub is known to have heard of it.  Whoever receives from their
+mailbox within this process until then gets them; after that they go back to the
+front of it.  Either way who reads a mailbox alone gets its messages in their order.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -80,6 +80,11 @@ class Inbox:
         self._era = 0
         self._settling: list[tuple[int, int]] | None = None
         self._ahead = 0.0
+        self._has_hub = False
+        # Messages that came for receives that were cancelled, in their order,
+        # and how many such receives the hub may not know of yet.
+        self._kept: list[Sequence[Any]] = []
+        self._withdrawn = 0
 
     # Receiving
 
@@ -91,26 +96,22 @@ class Inbox:
         """
         self._last += 1
         waiting = Waiting(self._last, tuple(dict.fromkeys(channels)), limit)
+        if self._kept:
+            deliveries = self._opened(self._take_kept(waiting), self._hub_time())
+            if deliveries:
+                return succeed(deliveries)
         deferred: Deferred[list[Delivery]] = Deferred(lambda _: self._cancel(waiting))
         waiting.deferred = deferred
         self._ask(waiting)
         return deferred
-
-    def _ask(self, waiting: Waiting) -> None:
-        self._waiting[waiting.number] = waiting
-        self._tell((wire.RECEIVE, waiting.number, waiting.channels, waiting.limit))
-
-    def _cancel(self, waiting: Waiting) -> None:
-        waiting.deferred = None
-        if self._waiting.pop(waiting.number, None) is not None:
-            self._tell((wire.CANCEL, waiting.number))
 
     def deliver(self, number: int, now: float, items: Sequence[Sequence[Any]]) -> None:
         """See L{Sink<chanserv.layers.ipc.hub.Sink>}."""
         self._ahead = now - self._clock.seconds()
         waiting = self._waiting.pop(number, None)
         if waiting is None:
-            self._hand_on(items, now)
+            self._kept += items
+            self._hand_on(now)
             return
         deliveries = self._opened(items, now)
         if deliveries:
@@ -119,34 +120,67 @@ class Inbox:
             # For members that have left: nothing that concerns anyone here.
             self._ask(waiting)
 
-    def _hand_on(self, items: Sequence[Sequence[Any]], now: float) -> None:
-        """Find other receivers for what came for a receive that was cancelled."""
-        handed: dict[Waiting, list[Sequence[Any]]] = {}
-        back = []
-        for item in items:
-            mailbox = mailbox_of(item[1][0])
-            for waiting in self._waiting.values():
-                got = handed.get(waiting, ())
-                if mailbox in waiting.channels and len(got) < waiting.limit:
-                    handed.setdefault(waiting, []).append(item)
-                    break
-            else:
-                back.append(item)
-        self._give_back(back)
-        for waiting, taken in handed.items():
+    def _ask(self, waiting: Waiting) -> None:
+        self._waiting[waiting.number] = waiting
+        self._tell((wire.RECEIVE, waiting.number, waiting.channels, waiting.limit))
+
+    def _cancel(self, waiting: Waiting) -> None:
+        waiting.deferred = None
+        if self._waiting.pop(waiting.number, None) is not None:
+            self._withdraw(waiting)
+
+    # What came for a receive that was cancelled
+
+    def _withdraw(self, waiting: Waiting) -> None:
+        """Tell the hub that C{waiting} does not, and note when that has arrived."""
+        if not self._has_hub:
+            return
+        self._withdrawn += 1
+        answer: Deferred[Any] = Deferred()
+        answer.addBoth(self._withdrawal_done, self._era)
+        self._tell((wire.CANCEL, waiting.number), answer=answer)
+
+    def _withdrawal_done(self, _result: object, era: int) -> None:
+        if era == self._era:
+            self._withdrawn -= 1
+            self._give_back()
+
+    def _hand_on(self, now: float) -> None:
+        """Give what is kept to those who wait for it."""
+        for waiting in list(self._waiting.values()):
             if waiting.number not in self._waiting:
                 # Cancelled by what the one before it set off.
-                self._give_back(taken)
                 continue
-            deliveries = self._opened(taken, now)
+            deliveries = self._opened(self._take_kept(waiting), now)
             if deliveries:
                 del self._waiting[waiting.number]
-                self._tell((wire.CANCEL, waiting.number))
+                self._withdraw(waiting)
                 waiting.fire(deliveries)
+        self._give_back()
 
-    def _give_back(self, items: Sequence[Sequence[Any]]) -> None:
-        # One by one, for their weight; from the last, as each goes to the front.
-        for item in reversed(items):
+    def _take_kept(self, waiting: Waiting) -> list[Sequence[Any]]:
+        """Those of the kept messages that C{waiting} may have."""
+        taken: list[Sequence[Any]] = []
+        others: list[Sequence[Any]] = []
+        for item in self._kept:
+            wanted = len(taken) < waiting.limit and mailbox_of(item[1][0]) in waiting.channels
+            (taken if wanted else others).append(item)
+        self._kept = others
+        return taken
+
+    def _give_back(self) -> None:
+        """
+        Put what nobody here waits for back to the front of its mailbox.
+
+        Only when nothing more can be on its way to receives that were cancelled:
+        that would have to come after this.
+        """
+        if self._withdrawn or not self._has_hub:
+            return
+        kept, self._kept = self._kept, []
+        # From the last to the first, for each goes to the very front; and one by
+        # one, for their weight.
+        for item in reversed(kept):
             self._tell((wire.GIVE_BACK, item), len(item[2]) + 100)
 
     def _opened(self, items: Iterable[Sequence[Any]], now: float) -> list[Delivery]:
@@ -221,7 +255,7 @@ class Inbox:
         What a new hub is to know of this process: for each of its mailboxes
         (group, channel, seconds left).
         """
-        now = self._clock.seconds() + self._ahead
+        now = self._hub_time()
         return {
             mailbox: [
                 (group, channel, until - now) for group, channel, until in mirror.memberships(now)
@@ -238,17 +272,26 @@ class Inbox:
         @param now: its time.
         """
         self._era += 1
+        self._has_hub = True
         self._ahead = now - self._clock.seconds()
+        self._give_back()
         for waiting in list(self._waiting.values()):
             self._ask(waiting)
 
     def hub_lost(self) -> None:
         """The hub is gone, and all leases with it."""
         self._era += 1
+        self._has_hub = False
+        self._withdrawn = 0
+        # Who sent what was on lease has been told that it is lost.
+        self._kept = [item for item in self._kept if not item[3]]
 
     def close(self, error: LayerUnavailable) -> None:
         """Fail all who wait."""
-        self._era += 1
         waiting, self._waiting = self._waiting, {}
         for one in waiting.values():
             one.fire(Failure(error))  # type: ignore[no-untyped-call]
+            self._withdraw(one)
+
+    def _hub_time(self) -> float:
+        return self._clock.seconds() + self._ahead

@@ -52,8 +52,10 @@ class Link(Protocol):
         @param answer: fires with the result, L{None} for "done"; or fails.
         """
 
-    def tell(self, operation: wire.Operation, weight: int = 100) -> None:
-        """The same, where nobody asks for the result and nothing refuses it."""
+    def tell(
+        self, operation: wire.Operation, weight: int = 100, answer: Deferred[Any] | None = None
+    ) -> None:
+        """The same, where nothing refuses it, and few ask for the result."""
 
 
 class LocalLink:
@@ -68,7 +70,7 @@ class LocalLink:
         self.options = options
         self._hub = hub
         self._session = hub.join(sink, "the host itself")
-        self._told: deque[wire.Operation] = deque()
+        self._told: deque[tuple[wire.Operation, Deferred[Any] | None]] = deque()
         self._telling = False
 
     def post(self, operation: wire.Operation, weight: int, answer: Deferred[Any]) -> None:
@@ -79,9 +81,11 @@ class LocalLink:
         self._hub.attend()
         _fire(answer, results[0][1] if results else None)
 
-    def tell(self, operation: wire.Operation, weight: int = 100) -> None:
+    def tell(
+        self, operation: wire.Operation, weight: int = 100, answer: Deferred[Any] | None = None
+    ) -> None:
         """See L{Link}."""
-        self._told.append(operation)
+        self._told.append((operation, answer))
         if self._telling:
             return
         self._telling = True
@@ -102,7 +106,10 @@ class LocalLink:
 
     def _do_told(self) -> None:
         while self._told:
-            self._hub.perform(self._session, (self._told.popleft(),))
+            operation, answer = self._told.popleft()
+            results = self._hub.perform(self._session, (operation,))
+            if answer is not None:
+                _fire(answer, results[0][1] if results else None)
 
 
 class Owner(Protocol):
@@ -166,10 +173,12 @@ class RemoteLink(Stream):
         self._expect(answer)
         self.put(operation, weight)
 
-    def tell(self, operation: wire.Operation, weight: int = 100) -> None:
+    def tell(
+        self, operation: wire.Operation, weight: int = 100, answer: Deferred[Any] | None = None
+    ) -> None:
         """See L{Link}."""
         if not self._is_over:
-            self._expect(None)
+            self._expect(answer)
             self.put(operation, weight)
 
     def _refusal(self) -> LayerUnavailable | None:
@@ -261,13 +270,24 @@ class RemoteLink(Stream):
         return self._reason is not None
 
     def part(self) -> None:
-        """End the connection when all that has been put here is sent."""
+        """
+        End the connection in order: when the hub has done all that was asked,
+        and delivers nothing more.
+        """
         if self._is_over:
             return
-        self._flush()
         self._leaving = self._reactor.callLater(PARTING_TIMEOUT, self.abort)
-        self.transport.unregisterProducer()
-        self.transport.loseConnection()
+        parted: Deferred[None] = Deferred()
+        parted.addBoth(self._hang_up)
+        self._expect(parted)
+        self.put((wire.LEAVE,), 100)
+
+    def _hang_up(self, _result: object) -> None:
+        if not self._is_over:
+            # What has come for nobody goes back first.
+            self._flush()
+            self.transport.unregisterProducer()
+            self.transport.loseConnection()
 
     def connectionMade(self) -> None:
         """See L{Stream}."""

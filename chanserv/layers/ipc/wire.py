@@ -78,6 +78,8 @@ PUT_BACK: Final = 14
 """what this process knows of a hub that is gone: map of its mailboxes to lists of
 [group, channel, seconds left]; channels that wait for receipts that were lost;
 how many messages were lost"""
+LEAVE: Final = 15
+"""nothing: nothing is delivered after the result of this"""
 
 # News
 

@@ -46,5 +46,4 @@ def vanish(layer: IPCChannelLayer) -> Deferred[None]:
         gone = port.stopListening()
         gone.addCallback(lambda _: host._lock.release())
         seat._local = None
-    layer._desk.link = None
     return gone

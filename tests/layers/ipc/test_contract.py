@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.task import Clock
+from twisted.internet.defer import DeferredList
+from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
 
 from chanserv.layers.ipc import IPCChannelLayer
@@ -24,24 +24,31 @@ class Rig:
     def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
-    def kill_peer(self, peer: IPCChannelLayer) -> Deferred[None]:
+    async def kill_peer(self, peer: IPCChannelLayer) -> None:
         self.layers.remove(peer)
-        return vanish(peer)
+        await vanish(peer)
+        # The kernel tells of it at once, but the reactor has to look.
+        from twisted.internet import reactor
+
+        for _ in range(10):
+            await deferLater(reactor, 0, lambda: None)
 
     async def pause(self) -> None:
         # The hub answers in order: what was on its way has come with the answer.
         for _ in range(2):
-            await gatherResults(
+            await DeferredList(
                 [layer.global_statistics() for layer in self.layers], consumeErrors=True
             )
 
 
 class TheHostKeepsTheContract(Rig, ChannelLayerContract, TestCase):
-    def make_layer(self, **config: Any) -> IPCChannelLayer:
+    async def make_layer(self, **config: Any) -> IPCChannelLayer:
         self.clock = Clock()
         self.config = config
         self.directory = make_directory(self)
         layer = make_ipc_layer(self.directory, self.clock, **config)
+        # The first that is asked anything is the host.
+        await layer.global_statistics()
         self.layers = [layer]
         return layer
 
