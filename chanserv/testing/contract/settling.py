@@ -127,7 +127,7 @@ class Settling(LayerCase):
 
     async def test_a_message_that_was_refused_gives_no_receipt(self) -> None:
         layer = await self.layer(capacity=1)
-        await layer.send("channel", {})
+        await layer.send("channel", {}, "process!x")
         await self.refused(layer.send("channel", {}, "process!x"), ChannelFull)
         self.assertEqual(await self.read(layer, "process!"), [])
 
