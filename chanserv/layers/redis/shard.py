@@ -30,10 +30,11 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chanserv.errors import ChannelLayerError, LayerUnavailable
+from chanserv.errors import LayerUnavailable
 from chanserv.layers.redis.connection import Commands, Connection
 from chanserv.layers.redis.entry import Entry, read_entry
 from chanserv.layers.redis.protocol import Word
+from chanserv.layers.redis.refusals import Refused
 from chanserv.layers.redis.script import Script
 from chanserv.layers.redis.scripts import ALL, BEAT, BYE, HELLO, OPERATE, TAKE
 from chanserv.layers.redis.server import Server
@@ -409,9 +410,8 @@ class Shard:
         """What tells this run of the server from others, where we may know."""
         try:
             found = re.search(rb"run_id:(\w+)", await link.call("INFO", "server"))
-        except LayerUnavailable:
-            raise
-        except ChannelLayerError:
+        except Refused:
+            # A right that a user need not have.
             return None
         return found[1] if found else None
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from chanserv.errors import LayerUnavailable
@@ -136,6 +137,8 @@ class StoresCase(TestCase):
         quiet = 0
         while quiet < 2:
             await gatherResults([_deferred(has_heard(layer)) for layer in self.living])
+            # Where a server is away, there is nothing to wait for but a turn.
+            await deferLater(reactor, 0, lambda: None)
             idle = all(layer._receiving.idle() for layer in self.living)
             quiet = quiet + 1 if idle else 0
 
