@@ -16,20 +16,23 @@ from __future__ import annotations
 import os
 import sys
 import weakref
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
-from twisted.python.components import proxyForInterface
 from zope.interface import implementer
 
-from chanserv.errors import ConfigurationError
+from chanserv.errors import (
+    ChannelFull,
+    ChannelLayerError,
+    ConfigurationError,
+    MessageTooLarge,
+)
 from chanserv.interfaces import IBlockingChannelLayer, IChannelLayer
 from chanserv.layers.from_spec import ReactorNeeded, Spec, make_layer
 from chanserv.layers.io_thread import runs_here
 from chanserv.layers.reactor_face import ReactorFace
-
-if TYPE_CHECKING:
-    from chanserv.layers.reactor_thread import ReactorThread
+from chanserv.layers.reactor_thread import ReactorThread, process_lock, process_thread
+from chanserv.messages import Message, Operation
 
 
 def face_of(layer: IChannelLayer, reactor: Any) -> IBlockingChannelLayer:
@@ -83,15 +86,18 @@ class _Made(NamedTuple):
         return self.pid == os.getpid() and not (self.thread and self.thread.ended)
 
 
-_FaceBehind: Any = proxyForInterface(IBlockingChannelLayer, "face")  # type: ignore[no-untyped-call]
-
-
 @implementer(IBlockingChannelLayer)
-class LayerOfEachProcess(_FaceBehind):  # type: ignore[misc]
+class LayerOfEachProcess:
     """
     See L{blocking_layer}: one face, and behind it the layer of the process it
     is used in.
+
+    A method of it may be called in another process than it was taken in, as
+    the target of a C{multiprocessing.Process} is.
     """
+
+    ChannelFull: type[ChannelLayerError] = ChannelFull
+    MessageTooLarge: type[ChannelLayerError] = MessageTooLarge
 
     def __init__(self, spec: Spec, config: Mapping[str, object]) -> None:
         """
@@ -100,11 +106,12 @@ class LayerOfEachProcess(_FaceBehind):  # type: ignore[misc]
         self._spec = spec
         self._config = config
         self._made: _Made | None = None
-        try:
-            self._made = self._make_without_reactor()
-        except ReactorNeeded:
-            # It is right, and costs nothing until it is used.
-            pass
+        with process_lock():
+            try:
+                self._made = self._make_without_reactor()
+            except ReactorNeeded:
+                # It is right, and costs nothing until it is used.
+                pass
 
     @property
     def face(self) -> IBlockingChannelLayer:
@@ -118,10 +125,76 @@ class LayerOfEachProcess(_FaceBehind):  # type: ignore[misc]
             made = self._make()
         return made.face
 
-    def _make(self) -> _Made:
-        # Late: all this is for processes that come this far.
-        from chanserv.layers.reactor_thread import process_lock, process_thread
+    @property
+    def extensions(self) -> Collection[str]:
+        """See L{IBlockingChannelLayer}."""
+        return self.face.extensions
 
+    @property
+    def expiry(self) -> float:
+        """See L{IBlockingChannelLayer}."""
+        return self.face.expiry
+
+    @property
+    def group_expiry(self) -> float:
+        """See L{IBlockingChannelLayer}."""
+        return self.face.group_expiry
+
+    @property
+    def settles(self) -> bool:
+        """See L{IBlockingChannelLayer}."""
+        return self.face.settles
+
+    def send(self, channel: str, message: Message, receipt: str | None = None) -> None:
+        """See L{IBlockingChannelLayer}."""
+        self.face.send(channel, message, receipt)
+
+    def send_batch(self, operations: Sequence[Operation]) -> list[ChannelLayerError | None]:
+        """See L{IBlockingChannelLayer}."""
+        return self.face.send_batch(operations)
+
+    def receive(
+        self, channels: Sequence[str], block: bool = False, timeout: float | None = None
+    ) -> tuple[str, dict[str, object]] | tuple[None, None]:
+        """See L{IBlockingChannelLayer}."""
+        return self.face.receive(channels, block, timeout)
+
+    def new_channel(self, pattern: str) -> str:
+        """See L{IBlockingChannelLayer}."""
+        return self.face.new_channel(pattern)
+
+    def group_add(self, group: str, channel: str) -> None:
+        """See L{IBlockingChannelLayer}."""
+        self.face.group_add(group, channel)
+
+    def group_discard(self, group: str, channel: str) -> None:
+        """See L{IBlockingChannelLayer}."""
+        self.face.group_discard(group, channel)
+
+    def group_channels(self, group: str) -> list[str]:
+        """See L{IBlockingChannelLayer}."""
+        return self.face.group_channels(group)
+
+    def send_group(self, group: str, message: Message) -> None:
+        """See L{IBlockingChannelLayer}."""
+        self.face.send_group(group, message)
+
+    def flush(self) -> None:
+        """See L{IBlockingChannelLayer}."""
+        self.face.flush()
+
+    def global_statistics(self) -> Mapping[str, int]:
+        """See L{IBlockingChannelLayer}."""
+        return self.face.global_statistics()
+
+    def channel_statistics(self, channel: str) -> Mapping[str, int]:
+        """See L{IBlockingChannelLayer}."""
+        return self.face.channel_statistics(channel)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._spec, self._config)
+
+    def _make(self) -> _Made:
         with process_lock():
             made = self._made
             if made is not None and made.usable:
@@ -149,7 +222,8 @@ class LayerOfEachProcess(_FaceBehind):  # type: ignore[misc]
     def _make_on(self, thread: ReactorThread) -> _Made:
         layer = thread.add(lambda reactor: make_layer(self._spec, reactor, self._config))
         face = ReactorFace(layer, thread.reactor, must_not_wait=_either(thread.runs_here))
-        weakref.finalize(self, thread.remove, layer).atexit = False
+        # The face, and not this: a call that is on its way has only the former.
+        weakref.finalize(face, thread.remove, layer).atexit = False
         return _Made(cast(IBlockingChannelLayer, face), os.getpid(), thread)
 
 

@@ -29,9 +29,10 @@ RESOLVER_THREADS: Final = 4
 """Threads that look up host names: as many look-ups at once as a program with
 several layers, of several servers each, needs without much waiting."""
 
-HOLD_SECONDS: Final = 2.0
-"""How long a fork waits for a turn of the reactor to end.  A turn takes
-milliseconds; past this, the process is forked all the same."""
+HOLD_SECONDS: Final = 10.0
+"""How long a fork waits for what must not be halved by it.  A turn of the reactor
+takes milliseconds, and the making of a layer as long as its modules take to be
+imported; past this, the process is forked all the same."""
 
 
 class PrivateReactor(PollReactor):

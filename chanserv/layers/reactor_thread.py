@@ -161,7 +161,8 @@ class _Process:
     """
     What this process has of all that.
 
-    @ivar lock: held while a thread, or a layer on it, is being made.
+    @ivar lock: held while a thread, or a layer on it, is being made; and modules
+        are imported for that, whose locks no fork may copy.
     """
 
     def __init__(self) -> None:
