@@ -20,12 +20,12 @@ from urllib.parse import parse_qsl
 from chanserv.errors import ConfigurationError
 from chanserv.interfaces import IBlockingChannelLayer, IChannelLayer
 from chanserv.layers.asgi1 import Asgi1ChannelLayer
-from chanserv.layers.asgi1_calls import is_asgi1_layer
+from chanserv.layers.asgi1_traits import is_asgi1_layer
 from chanserv.layers.former import present_backend
 from chanserv.layers.memory import MemoryChannelLayer
 from chanserv.layers.redis.addresses import URL_SCHEMES, servers_from_url
 from chanserv.layers.redis.server_options import OPTIONS, without_secrets
-from chanserv.layers.url_options import read_layer_options, text_option
+from chanserv.layers.url_options import number_option, read_layer_options, text_option
 
 Spec: TypeAlias = "str | Mapping[str, object]"
 
@@ -64,7 +64,7 @@ def make_layer(
     found = _SCHEME.match(spec)
     if found and found[1] in SCHEMES:
         return SCHEMES[found[1]](found[2], reactor, config)
-    if (not found or found[1] not in ELSEWHERE) and _DOTTED.match(spec):
+    if _DOTTED.match(spec):
         if config:
             raise ConfigurationError(
                 f"{spec!r} names a layer that is already made: it takes no {', '.join(config)}"
@@ -120,15 +120,34 @@ def _redis_from_url(
     return _provided(_made(kind, reactor, given), f"{scheme}:")
 
 
+_IPC: Final = ("chanserv.layers.ipc.layer", "IPCChannelLayer")
+"""Imported when it is asked for."""
+
+
+def _ipc_from_url(rest: str, reactor: Any, config: Mapping[str, object]) -> IChannelLayer:
+    """C{ipc:NAME}, with options after a C{?}."""
+    name, _, query = rest.partition("?")
+    options = read_layer_options(
+        "ipc",
+        parse_qsl(query, keep_blank_values=True),
+        single={
+            "directory": text_option,
+            "patience": number_option,
+            "answer_timeout": number_option,
+        },
+    )
+    given = {"prefix": name, **options, **config}
+    kind = _imported(*_IPC, "ipc:")
+    _check_config("ipc:", kind, given)
+    return _provided(_made(kind, reactor, given), "ipc:")
+
+
 SCHEMES: Final[dict[str, Maker]] = {
+    "ipc": _ipc_from_url,
     "memory": _memory_from_url,
     **{scheme: partial(_redis_from_url, scheme) for scheme in URL_SCHEMES},
 }
 """What a URL may begin with.  A layer is added by its line here."""
-
-ELSEWHERE: Final = frozenset({"ipc"})
-"""Schemes that name no Python module, though they look like one: without a
-line in L{SCHEMES} they are unknown."""
 
 
 # CHANNEL_LAYERS

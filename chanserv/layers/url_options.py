@@ -11,7 +11,8 @@ Reading: TypeAlias = Callable[[str, str], Any]
 """Makes the value of the option named first from its text; or raises."""
 
 
-def _number(option: str, text: str) -> float:
+def number_option(option: str, text: str) -> float:
+    """A number of seconds."""
     try:
         return float(text)
     except ValueError:
@@ -40,8 +41,8 @@ def text_option(option: str, text: str) -> str:
 
 
 SINGLE: Final[Mapping[str, Reading]] = {
-    "expiry": _number,
-    "group_expiry": _number,
+    "expiry": number_option,
+    "group_expiry": number_option,
     "capacity": _count,
     "mailbox_capacity": _count,
     "max_message_size": _count,

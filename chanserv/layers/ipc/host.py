@@ -20,7 +20,7 @@ from chanserv.layers.ipc.hub import Hub, Session, Sink
 from chanserv.layers.ipc.links import LocalLink
 from chanserv.layers.ipc.options import HubOptions
 from chanserv.layers.ipc.place import Lock, Place
-from chanserv.layers.ipc.stream import Stream
+from chanserv.layers.ipc.stream import Stream, close_silently
 
 BACKLOG: Final = 512
 """Guests that may knock at once, as when all of a machine's processes look for a
@@ -198,3 +198,11 @@ class Host:
 
         done: Deferred[None] = (stopped or succeed(None)).addBoth(released)
         return done
+
+    def forked(self) -> None:
+        """Close the lock and all sockets, in a child that has them from its parent."""
+        self._lock.release()
+        if self._port is not None:
+            close_silently(self._port)
+        for connection in self.connections:
+            connection.forked()

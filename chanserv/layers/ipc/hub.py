@@ -143,6 +143,7 @@ class Hub:
             self._counts,
             self._put_back,
             self._leave,
+            self._receive_now,
         )
 
     def now(self) -> float:
@@ -293,18 +294,27 @@ class Hub:
     def _receive(
         self, session: Session, now: float, number: int, channels: tuple[str, ...], limit: int
     ) -> None:
-        for name in channels:
-            if name[-1] == "!" and self._owners.get(name) is not session:
-                self._own(session, name)
-        if not session.is_paused:
-            parcels = self._collect(channels, limit, now)
-            if parcels:
-                self._hand(session, number, parcels, now)
-                return
+        if self._receive_now(session, now, number, channels, limit):
+            return
         reader = HubReader(session, number, channels, limit)
         session.readers[number] = reader
         if not session.is_paused:
             self._readers.add(reader)
+
+    def _receive_now(
+        self, session: Session, now: float, number: int, channels: tuple[str, ...], limit: int
+    ) -> bool | None:
+        """Deliver what there is; return whether there was any."""
+        for name in channels:
+            if name[-1] == "!" and self._owners.get(name) is not session:
+                self._own(session, name)
+        if session.is_paused:
+            return None
+        parcels = self._collect(channels, limit, now)
+        if not parcels:
+            return None
+        self._hand(session, number, parcels, now)
+        return True
 
     def _cancel(self, session: Session, _now: float, number: int) -> None:
         reader = session.readers.pop(number, None)

@@ -31,14 +31,19 @@ _LONGEST_RECEIPT: Final = max(map(len, _RECEIPTS))
 
 
 class Waiting:
-    """One receive."""
+    """
+    One receive.
 
-    __slots__ = ("channels", "deferred", "limit", "number")
+    @ivar is_glance: whether it is content with nothing.
+    """
 
-    def __init__(self, number: int, channels: tuple[str, ...], limit: int) -> None:
+    __slots__ = ("channels", "deferred", "is_glance", "limit", "number")
+
+    def __init__(self, number: int, channels: tuple[str, ...], limit: int, is_glance: bool) -> None:
         self.number = number
         self.channels = channels
         self.limit = limit
+        self.is_glance = is_glance
         self.deferred: Deferred[list[Delivery]] | None = None
 
     def fire(self, result: list[Delivery] | Failure) -> None:
@@ -61,17 +66,21 @@ class Inbox:
         clock: IReactorTime,
         codec: Codec,
         tell: Callable[..., None],
+        post: Callable[[wire.Operation], Deferred[Any]],
         answered: Callable[[str], None],
     ) -> None:
         """
         @param clock: measures how long memberships last while there is no hub.
         @param tell: sends an operation to the hub, if there is one; see
             L{Link.tell<chanserv.layers.ipc.links.Link.tell>}.
+        @param post: has an operation done, when there is a hub; see
+            L{Desk.post<chanserv.layers.ipc.desk.Desk.post>}.
         @param answered: called with the channel of each receipt that comes.
         """
         self._clock = clock
         self._codec = codec
         self._tell = tell
+        self._post = post
         self._answered = answered
         self._last = 0
         self._waiting: dict[int, Waiting] = {}
@@ -88,14 +97,17 @@ class Inbox:
 
     # Receiving
 
-    def receive(self, channels: tuple[str, ...], limit: int) -> Deferred[list[Delivery]]:
+    def receive(
+        self, channels: tuple[str, ...], limit: int, is_glance: bool = False
+    ) -> Deferred[list[Delivery]]:
         """
         Ask the hub for messages.
 
         @param channels: checked names.
+        @param is_glance: not to wait for any.
         """
         self._last += 1
-        waiting = Waiting(self._last, tuple(dict.fromkeys(channels)), limit)
+        waiting = Waiting(self._last, tuple(dict.fromkeys(channels)), limit, is_glance)
         if self._kept:
             deliveries = self._opened(self._take_kept(waiting), self._hub_time())
             if deliveries:
@@ -122,7 +134,17 @@ class Inbox:
 
     def _ask(self, waiting: Waiting) -> None:
         self._waiting[waiting.number] = waiting
-        self._tell((wire.RECEIVE, waiting.number, waiting.channels, waiting.limit))
+        arguments = (waiting.number, waiting.channels, waiting.limit)
+        if waiting.is_glance:
+            self._post((wire.RECEIVE_NOW, *arguments)).addBoth(self._glanced, waiting)
+        else:
+            self._tell((wire.RECEIVE, *arguments))
+
+    def _glanced(self, result: Any, waiting: Waiting) -> None:
+        """What there was has been delivered by now."""
+        if self._waiting.get(waiting.number) is waiting:
+            del self._waiting[waiting.number]
+            waiting.fire(result if isinstance(result, Failure) else [])
 
     def _cancel(self, waiting: Waiting) -> None:
         waiting.deferred = None
@@ -276,7 +298,8 @@ class Inbox:
         self._ahead = now - self._clock.seconds()
         self._give_back()
         for waiting in list(self._waiting.values()):
-            self._ask(waiting)
+            if not waiting.is_glance:
+                self._ask(waiting)
 
     def hub_lost(self) -> None:
         """The hub is gone, and all leases with it."""

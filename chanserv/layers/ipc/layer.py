@@ -32,6 +32,7 @@ from chanserv.errors import (
     MessageTooLarge,
 )
 from chanserv.interfaces import IChannelLayer
+from chanserv.layers.forks import tell_after_fork
 from chanserv.layers.ipc import wire
 from chanserv.layers.ipc.desk import PATIENCE, Desk
 from chanserv.layers.ipc.inbox import Inbox
@@ -148,11 +149,18 @@ class IPCChannelLayer:
         self._codec = Codec()
         self._outstanding = Outstanding()
         self._owed: list[str] = []
+        self._has_begun = False
         self._had_hub = False
         self._closing: Deferred[None] | None = None
         self._known: set[str] = set()
         self._desk = Desk(reactor, checked_seconds("patience", patience))
-        self._inbox = Inbox(clock or reactor, self._codec, self._desk.tell, self._receipt_came)
+        self._inbox = Inbox(
+            clock or reactor,
+            self._codec,
+            self._desk.tell,
+            self._desk.post,
+            self._receipt_came,
+        )
         self._seat = Seat(
             Place(prefix, directory),
             self._options,
@@ -208,16 +216,15 @@ class IPCChannelLayer:
 
     def receive(self, channels: Sequence[str], limit: int = 1) -> Deferred[list[Delivery]]:
         """See L{IChannelLayer}."""
-        try:
-            names = self._receivable(channels)
-        except ChannelLayerError as error:
-            return fail(error)
-        if limit < 1:
-            return fail(ValueError(f"limit must be at least 1, not {limit!r}"))
-        if self._closing is not None:
-            return fail(closed())
-        self._seat.begin()
-        return self._inbox.receive(names, limit)
+        return self._receive(channels, limit, is_glance=False)
+
+    def receive_now(self, channels: Sequence[str], limit: int = 1) -> Deferred[list[Delivery]]:
+        """
+        Take what is there, perhaps nothing.
+
+        @return: fires with at most C{limit} deliveries.
+        """
+        return self._receive(channels, limit, is_glance=True)
 
     def new_channel(self, pattern: str) -> Deferred[str]:
         """
@@ -300,6 +307,14 @@ class IPCChannelLayer:
             )
         closing.callback(None)
 
+    def forked(self) -> None:
+        """
+        See L{chanserv.layers.forks.Forked}: the lock and the sockets are the
+        parent's, whose end nobody would see while a child has them open.
+        """
+        if self._has_begun:
+            self._seat.forked()
+
     # The hub, as the seat tells of it
 
     def hub_found(self, link: Link, now: float) -> None:
@@ -365,8 +380,28 @@ class IPCChannelLayer:
 
     def _post(self, operation: wire.Operation, weight: int) -> Deferred[Any]:
         if self._closing is None:
-            self._seat.begin()
+            self._begin()
         return self._desk.post(operation, weight)
+
+    def _receive(
+        self, channels: Sequence[str], limit: int, is_glance: bool
+    ) -> Deferred[list[Delivery]]:
+        try:
+            names = self._receivable(channels)
+        except ChannelLayerError as error:
+            return fail(error)
+        if limit < 1:
+            return fail(ValueError(f"limit must be at least 1, not {limit!r}"))
+        if self._closing is not None:
+            return fail(closed())
+        self._begin()
+        return self._inbox.receive(names, limit, is_glance)
+
+    def _begin(self) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            tell_after_fork(self)
+            self._seat.begin()
 
     def _written(self, operation: Operation) -> wire.Operation:
         """

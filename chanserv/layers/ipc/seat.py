@@ -178,6 +178,13 @@ class Seat:
             self.host = None
         return gatherResults(ends).addCallback(lambda _: None)
 
+    def forked(self) -> None:
+        """Close all that is open, in a child that has it from its parent."""
+        if self._remote is not None:
+            self._remote.forked()
+        if self.host is not None:
+            self.host.forked()
+
     # Seeking
 
     def _start_seeking(self) -> None:

@@ -124,6 +124,10 @@ class Stream(Protocol):
         if not self._is_over:
             self.transport.abortConnection()
 
+    def forked(self) -> None:
+        """Close the socket, in a child that has it from its parent."""
+        close_silently(self.transport)
+
     # For the subclass
 
     def payload_received(self, payload: bytes) -> None:
@@ -207,3 +211,15 @@ class Stream(Protocol):
                 self.congested()
             else:
                 self.relieved()
+
+
+def close_silently(selectable: Any) -> None:
+    """
+    Close the socket of a transport or a port in a child, to which it is nothing;
+    the parent's stays open.
+    """
+    try:
+        selectable.socket.close()
+    except OSError:
+        # Closed already by whoever takes care of the parent's reactor.
+        pass

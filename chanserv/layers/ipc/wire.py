@@ -80,6 +80,8 @@ PUT_BACK: Final = 14
 how many messages were lost"""
 LEAVE: Final = 15
 """nothing: nothing is delivered after the result of this"""
+RECEIVE_NOW: Final = 16
+"""as L{RECEIVE}, but it does not wait: what there is is delivered before the result"""
 
 # News
 
