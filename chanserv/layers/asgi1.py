@@ -13,7 +13,7 @@ C{close} waits for it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
@@ -28,6 +28,9 @@ from chanserv.layers.asgi1_threads import Lane, Taken
 from chanserv.layers.memory import MAX_MESSAGE_SIZE
 from chanserv.messages import Delivery, GroupSend, Message, Operation, SealedMessage, Send, seal
 from chanserv.names import check_all_receivable, check_channel, check_group, mailbox_of
+
+WITHIN_PROCESS: Final = frozenset({"asgiref.inmemory.ChannelLayer"})
+"""Layers known to reach no other process; see L{chanserv.layers.reach}."""
 
 
 @implementer(IChannelLayer)
@@ -46,7 +49,7 @@ class Asgi1ChannelLayer:
     ) -> None:
         """
         @param layer: an object with the methods of the ASGI 1 specification;
-            see L{is_asgi1_layer<chanserv.layers.asgi1_calls.is_asgi1_layer>}.
+            see L{is_asgi1_layer<chanserv.layers.asgi1_traits.is_asgi1_layer>}.
         @param reactor: what this lives on; L{None} in a process that runs
             none, where only the blocking face is of use.
         @param max_message_size: bytes that a message may hold.
@@ -55,6 +58,7 @@ class Asgi1ChannelLayer:
         self.extensions = frozenset(self._calls.extensions)
         self.expiry = self._calls.expiry
         self.group_expiry = self._calls.group_expiry
+        self.within_process = self._calls.name in WITHIN_PROCESS
         self._lane = Lane(reactor, self._calls.name)
         self._reception = Reception(self._calls, reactor, self._put_back)
         self._closing: list[Deferred[None]] | None = None

@@ -18,7 +18,6 @@ Source: the ASGI 1 channel layer specification.
 
 from __future__ import annotations
 
-import inspect
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -35,6 +34,7 @@ from chanserv.errors import (
     LayerUnavailable,
     MessageTooLarge,
 )
+from chanserv.layers.asgi1_traits import error_class_of, extensions_of, seconds_of, takes_block
 from chanserv.layers.memory import EXPIRY, GROUP_EXPIRY, MAX_MESSAGE_SIZE
 from chanserv.messages import (
     Forget,
@@ -76,15 +76,6 @@ _RANDOM_BYTES: Final = 12
 _log = Logger()
 
 
-def is_asgi1_layer(thing: object) -> bool:
-    """Whether C{thing} has the methods that make an object an ASGI 1 layer."""
-    return (
-        not isinstance(thing, type)
-        and callable(getattr(thing, "send", None))
-        and any(callable(getattr(thing, name, None)) for name in ("receive", "receive_many"))
-    )
-
-
 class Asgi1Calls:
     """
     An ASGI 1 layer under our rules.
@@ -102,16 +93,16 @@ class Asgi1Calls:
         """
         kind = type(layer)
         self.name = f"{kind.__module__}.{kind.__qualname__}"
-        self.extensions = {"groups", "flush"} & _extensions(layer) | {"statistics"}
-        self.expiry = _seconds(layer, ("expiry", "message_expiry"), EXPIRY)
-        self.group_expiry = _seconds(layer, ("group_expiry",), GROUP_EXPIRY)
+        self.extensions = {"groups", "flush"} & extensions_of(layer) | {"statistics"}
+        self.expiry = seconds_of(layer, ("expiry", "message_expiry"), EXPIRY)
+        self.group_expiry = seconds_of(layer, ("group_expiry",), GROUP_EXPIRY)
         self._layer = layer
         self._max_message_size = checked_count("max_message_size", max_message_size)
-        self._counts_itself = "statistics" in _extensions(layer)
+        self._counts_itself = "statistics" in extensions_of(layer)
         self._receive: Callable[..., Any] = getattr(layer, "receive", None) or layer.receive_many
-        self._takes_block = _takes_block(self._receive)
-        self._full = _error_class(layer, "ChannelFull")
-        self._too_large = _error_class(layer, "MessageTooLarge")
+        self._takes_block = takes_block(self._receive)
+        self._full = error_class_of(layer, "ChannelFull")
+        self._too_large = error_class_of(layer, "MessageTooLarge")
         # Reentrant: a signal may run code of the site at any moment, which sends.
         self._lock = threading.RLock()
         # Under the lock:
@@ -361,10 +352,11 @@ class Asgi1Calls:
         full = ChannelFull(mailbox, depth, capacity or depth, age)
         if not depth:
             # Zeros would read as if they were known.
-            full.args = (
+            text = (
                 f"channel {mailbox!r} is full, says {self.name}, which does not tell how many "
-                f"messages wait; its readers are absent or too slow",
+                f"messages wait; its readers are absent or too slow"
             )
+            full.args = (text,)
         return full
 
 
@@ -374,30 +366,3 @@ def _statistics(theirs: Mapping[str, Any], ours: Mapping[str, int]) -> dict[str,
         name: int(theirs[name]) if theirs.get(name) is not None else ours[name]
         for name in STATISTICS
     }
-
-
-def _extensions(layer: Any) -> set[str]:
-    found = getattr(layer, "extensions", ())
-    return set(found) if isinstance(found, Iterable) else set()
-
-
-def _seconds(layer: Any, names: Iterable[str], default: float) -> float:
-    for name in names:
-        value = getattr(layer, name, None)
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return float(value)
-    return default
-
-
-def _error_class(layer: Any, name: str) -> type[Exception] | tuple[()]:
-    """A layer's exception, or nothing that any exception is."""
-    found = getattr(layer, name, None)
-    return found if isinstance(found, type) and issubclass(found, Exception) else ()
-
-
-def _takes_block(receive: Callable[..., Any]) -> bool:
-    try:
-        parameters = inspect.signature(receive).parameters.values()
-    except (TypeError, ValueError):
-        return True
-    return any(one.name == "block" or one.kind is one.VAR_KEYWORD for one in parameters)

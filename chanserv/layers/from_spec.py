@@ -110,7 +110,12 @@ def _redis_from_url(
     options = read_layer_options(
         scheme,
         query,
-        single={"prefix": text_option, "stats_prefix": text_option},
+        single={
+            "prefix": text_option,
+            "stats_prefix": text_option,
+            "reader_lease": number_option,
+            "owner_lease": number_option,
+        },
         repeated={"symmetric_encryption_keys": text_option},
         also=OPTIONS,
     )
@@ -172,10 +177,13 @@ def _from_settings(
     _check_config(backend, kind, config)
     try:
         layer = _made(kind, reactor, config)
-    except ConfigurationError:
-        raise
     except Exception as error:
-        # Other people's layers have their own ways to say so.
+        # Other people's layers have their own ways to say what is wrong.
+        ours = isinstance(kind, type) and IChannelLayer.implementedBy(kind)
+        if isinstance(error, ConfigurationError) or (
+            ours and not isinstance(error, (TypeError, ValueError))
+        ):
+            raise
         raise ConfigurationError(f"CONFIG of {backend} is refused: {_one_line(error)}") from error
     return _adapted(layer, f"BACKEND {backend!r}", reactor)
 

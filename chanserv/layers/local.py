@@ -26,6 +26,7 @@ from zope.interface import implementer
 
 from chanserv.errors import ChannelLayerError, InvalidChannelName, InvalidMessage
 from chanserv.interfaces import IChannelLayer
+from chanserv.layers.reach import within_process
 from chanserv.messages import Delivery, Forget, GroupSend, Message, Operation, Outcome, Send
 from chanserv.names import (
     check_all_receivable,
@@ -100,6 +101,11 @@ class SplitChannelLayer:
     def settles(self) -> bool:
         """Whether both sides do."""
         return self._ordinary.settles and self._rest.settles
+
+    @property
+    def within_process(self) -> bool:
+        """Whether neither side reaches another process; see L{chanserv.layers.reach}."""
+        return within_process(self._ordinary) and within_process(self._rest)
 
     # Sending
 

@@ -22,7 +22,7 @@ from chanserv.errors import (
 )
 from chanserv.layers import asgi1_calls, asgi1_reception, asgi1_threads, face_of
 from chanserv.layers.asgi1 import Asgi1ChannelLayer
-from chanserv.layers.asgi1_calls import is_asgi1_layer
+from chanserv.layers.asgi1_traits import is_asgi1_layer
 from chanserv.messages import Forget, GroupSend, Send
 
 PATIENCE = 60.0

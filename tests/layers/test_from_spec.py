@@ -7,12 +7,18 @@ from typing import Any
 
 import pytest
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, globalLogPublisher
 from zope.interface import implementer
 
 from chanserv.errors import ChannelFull, ConfigurationError
 from chanserv.interfaces import IChannelLayer
-from chanserv.layers import MemoryChannelLayer, from_spec, make_layer
+from chanserv.layers import (
+    MemoryChannelLayer,
+    blocking_layer,
+    face_of,
+    from_spec,
+    make_layer,
+)
+from chanserv.layers.asgi1 import Asgi1ChannelLayer
 
 
 class Reactor(Clock):
@@ -38,6 +44,25 @@ class LayerOfAnything:
         self.given = config
 
 
+class SomeLayer:
+    """One of the ASGI 1 kind."""
+
+    def __init__(self, size: int = 1, **config: object) -> None:
+        self.given = (size, config)
+        self.sent: list[object] = []
+
+    def send(self, channel: str, message: object) -> None:
+        self.sent.append((channel, message))
+
+    def receive(self, channels: object, block: bool = False) -> object:
+        return None, None
+
+
+class Refuses(SomeLayer):
+    def __init__(self) -> None:
+        raise OSError("cannot reach the store")
+
+
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """A module of the site's, with layers and other things in it."""
@@ -46,6 +71,10 @@ def site(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module.number = 5
     module.OtherLayer = OtherLayer
     module.LayerOfAnything = LayerOfAnything
+    module.some_layer = SomeLayer()
+    module.SomeLayer = SomeLayer
+    module.Refuses = Refuses
+    module.face = blocking_layer("memory:")
     monkeypatch.setitem(sys.modules, "someones_site", module)
     return module  # type: ignore[no-any-return]
 
@@ -122,7 +151,6 @@ class TestURL:
     @pytest.mark.parametrize(
         "spec",
         [
-            "ipc:mysite",
             "amqp://localhost",
             "memory",
             "MEMORY:",
@@ -134,7 +162,7 @@ class TestURL:
     def test_an_unknown_scheme_is_answered_with_those_that_are_known(self, spec: str) -> None:
         message = refusal(spec)
         assert repr(spec) in message
-        assert "known are 'memory:', 'redis:', " in message
+        assert "known are 'ipc:', 'memory:', 'redis:', " in message
 
     def test_a_scheme_is_added_by_one_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
         given: list[object] = []
@@ -228,6 +256,8 @@ class TestDottedPath:
             ("someones_site:layer.nothing", "someones_site has no layer.nothing"),
             ("someones_site:number", "it gives int, which does not provide"),
             ("someones_site:OtherLayer", "which does not provide"),
+            ("someones_site:SomeLayer", "it gives type, which does not provide"),
+            ("someones_site:face", "is the blocking face of a channel layer"),
             ("someones_site:", "unknown channel layer"),
             ("someones_site.layer", "unknown channel layer"),
         ],
@@ -242,6 +272,12 @@ class TestDottedPath:
         monkeypatch.syspath_prepend(str(tmp_path))
         message = refusal("failing_site:layer")
         assert message.endswith("cannot import failing_site: ValueError: two lines")
+
+    def test_a_layer_of_the_asgi_1_kind_stands_behind_an_adapter(self, site: Any) -> None:
+        layer = make("someones_site:some_layer")
+        assert isinstance(layer, Asgi1ChannelLayer)
+        face_of(layer, None).send("a", {"b": 1})
+        assert site.some_layer.sent == [("a", {"b": 1})]
 
     def test_it_takes_no_options(self) -> None:
         assert "already made: it takes no capacity" in refusal("someones_site:layer", capacity=5)
@@ -274,18 +310,10 @@ class TestSettings:
         spec = {"BACKEND": "someones_site.LayerOfAnything", "CONFIG": {"x": 1}}
         assert make(spec).given == {"x": 1}
 
-    def test_the_old_stacks_memory_layer_is_ours_and_says_so(self) -> None:
-        events: list[LogEvent] = []
-        globalLogPublisher.addObserver(events.append)
-        try:
-            layer = make({"BACKEND": "asgiref.inmemory.ChannelLayer", "CONFIG": {"capacity": 2}})
-        finally:
-            globalLogPublisher.removeObserver(events.append)
-        assert isinstance(layer, MemoryChannelLayer)
-        assert capacity_of(layer, "a") == 2
-        (event,) = [one for one in events if "former" in one]
-        assert event["former"] == "asgiref.inmemory.ChannelLayer"
-        assert event["present"] == "chanserv.layers.MemoryChannelLayer"
+    def test_a_layer_of_the_asgi_1_kind_is_made_with_its_config(self) -> None:
+        layer = make({"BACKEND": "someones_site.SomeLayer", "CONFIG": {"size": 5, "x": 1}})
+        assert isinstance(layer, Asgi1ChannelLayer)
+        assert layer._calls._layer.given == (5, {"x": 1})
 
     @pytest.mark.parametrize(
         ("settings", "says"),
@@ -298,6 +326,7 @@ class TestSettings:
             ({"BACKEND": "someones_site.Nothing"}, "someones_site has no Nothing"),
             ({"BACKEND": "someones_site.number"}, "is no class"),
             ({"BACKEND": "builtins.dict"}, "it gives dict, which does not provide"),
+            ({"BACKEND": "someones_site.Refuses"}, "is refused: cannot reach the store"),
             (
                 {"BACKEND": "chanserv.layers.MemoryChannelLayer", "CONFIG": {"hosts": 1}},
                 "unknown key 'hosts'; known are capacity, channel_capacity, expiry, group_expiry,",
