@@ -47,6 +47,8 @@ class RedisLocalChannelLayer(SplitChannelLayer):
         max_message_size: int = MAX_MESSAGE_SIZE,
         redeliver: Iterable[Pattern] | None = None,
         symmetric_encryption_keys: Sequence[str | bytes] | None = None,
+        reader_lease: float | None = None,
+        owner_lease: float | None = None,
         guest: bool = False,
     ) -> None:
         """
@@ -76,6 +78,8 @@ class RedisLocalChannelLayer(SplitChannelLayer):
             prefix=prefix,
             stats_prefix=stats_prefix,
             symmetric_encryption_keys=symmetric_encryption_keys,
+            reader_lease=READER_LEASE if reader_lease is None else reader_lease,
+            owner_lease=OWNER_LEASE if owner_lease is None else owner_lease,
             **common,
         )
         ordinary = IPCChannelLayer(
