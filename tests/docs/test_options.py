@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 import pytest
+from twisted.internet.testing import MemoryReactorClock
 
 from chanserv.layers import (
     IPCChannelLayer,
@@ -15,13 +16,14 @@ from chanserv.layers import (
     RedisChannelLayer,
     RedisLocalChannelLayer,
     from_spec,
+    make_layer,
 )
 from chanserv.layers.former import FORMER_BACKENDS
 from chanserv.layers.redis.server_options import OPTIONS
 from tests.docs.pages import options, section, text
 from tests.layers.redis.test_contract import RIGHTS
 
-NOT_FOR_OPERATORS = {"clock", "call_from_thread", "reactor", "clock_offset"}
+NOT_FOR_OPERATORS = {"clock", "call_from_thread", "reactor", "clock_offset", "guest"}
 """Parameters that come from the process or a test, not from settings."""
 
 FOR_ALL = options(section("layers", "layer-options"))
@@ -66,6 +68,43 @@ class TestEachLayer:
                 ), f"the default of {name}"
 
 
+IN_SETTINGS_ALONE = {"hosts", "sentinels", "services", "connection_kwargs"}
+"""What a URL says before its C{?}, or for each server."""
+
+TEXTS = {
+    "channel_capacity": "jobs.*:5",
+    "redeliver": "jobs.*",
+    "directory": "/tmp/somewhere",
+    "prefix": "text:",
+    "stats_prefix": "text:",
+    "symmetric_encryption_keys": "text",
+}
+"""Values of options that are no numbers."""
+
+
+class Reactor(MemoryReactorClock):
+    """One that is never run."""
+
+    def callFromThread(self, *args: object) -> None:
+        raise AssertionError("nothing calls from a thread")
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("memory:", MemoryChannelLayer),
+        ("ipc:bench", IPCChannelLayer),
+        ("redis://127.0.0.1:1/0", RedisChannelLayer),
+    ],
+)
+def test_every_option_can_stand_in_a_url(url: str, kind: type) -> None:
+    for name in set(parameters(kind)) - IN_SETTINGS_ALONE:
+        if (url, name) == ("ipc:bench", "prefix"):
+            continue
+        layer = make_layer(f"{url}?{name}={TEXTS.get(name, '7')}", Reactor())
+        assert isinstance(layer, kind)
+
+
 def test_every_scheme_of_a_url_is_on_a_page() -> None:
     pages = text("layers") + text("ipc") + text("redis")
     for scheme in from_spec.SCHEMES:
@@ -80,7 +119,7 @@ def test_every_old_name_is_in_the_table_and_no_others() -> None:
 
 def test_the_split_layer_takes_what_its_two_parts_take_and_no_more() -> None:
     assert set(parameters(RedisLocalChannelLayer)) == (
-        set(parameters(RedisChannelLayer)) | {"directory", "guest"}
+        set(parameters(RedisChannelLayer)) | {"directory"}
     )
 
 
