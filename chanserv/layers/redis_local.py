@@ -15,6 +15,7 @@ from chanserv.layers.local import SplitChannelLayer, SplitDelivery
 from chanserv.layers.memory import EXPIRY, GROUP_EXPIRY, MAX_MESSAGE_SIZE
 from chanserv.layers.redis.addresses import Host, servers_from_config
 from chanserv.layers.redis.layer import RedisChannelLayer
+from chanserv.layers.redis.shard import OWNER_LEASE, READER_LEASE
 from chanserv.layers.redis.space import PREFIX
 from chanserv.messages import Delivery
 
@@ -47,8 +48,8 @@ class RedisLocalChannelLayer(SplitChannelLayer):
         max_message_size: int = MAX_MESSAGE_SIZE,
         redeliver: Iterable[Pattern] | None = None,
         symmetric_encryption_keys: Sequence[str | bytes] | None = None,
-        reader_lease: float | None = None,
-        owner_lease: float | None = None,
+        reader_lease: float = READER_LEASE,
+        owner_lease: float = OWNER_LEASE,
         guest: bool = False,
     ) -> None:
         """
@@ -78,8 +79,8 @@ class RedisLocalChannelLayer(SplitChannelLayer):
             prefix=prefix,
             stats_prefix=stats_prefix,
             symmetric_encryption_keys=symmetric_encryption_keys,
-            reader_lease=READER_LEASE if reader_lease is None else reader_lease,
-            owner_lease=OWNER_LEASE if owner_lease is None else owner_lease,
+            reader_lease=reader_lease,
+            owner_lease=owner_lease,
             **common,
         )
         ordinary = IPCChannelLayer(
