@@ -113,6 +113,13 @@ class LayerOfEachProcess:
                 # It is right, and costs nothing until it is used.
                 pass
 
+    def layer_for(self, reactor: Any) -> IChannelLayer:
+        """
+        Make the layer that this is the face of, for a server: what the
+        C{asgi.py} of an old site has under C{channel_layer} is this face.
+        """
+        return make_layer(self._spec, reactor, self._config)
+
     @property
     def face(self) -> IBlockingChannelLayer:
         """

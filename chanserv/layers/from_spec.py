@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 from urllib.parse import parse_qsl
 
 from chanserv.errors import ConfigurationError
@@ -261,21 +261,25 @@ def _imported(module: str, attribute: str, what: str) -> Any:
     return found
 
 
-def _adapted(layer: object, what: str, reactor: Any) -> IChannelLayer:
+def _adapted(layer: Any, what: str, reactor: Any) -> IChannelLayer:
     """
-    C{layer}, or where it is an ASGI 1 layer of somebody else's, that behind an
-    adapter.
+    C{layer}, or what a server can use of it: the layer behind a blocking face,
+    an ASGI 1 layer of somebody else's behind an adapter.
 
-    @raise ConfigurationError: it is neither.
+    @raise ConfigurationError: it is nothing of that kind.
     """
-    if not IChannelLayer.providedBy(layer) and is_asgi1_layer(layer):
-        if IBlockingChannelLayer.providedBy(layer):
-            raise ConfigurationError(
-                f"{what} is the blocking face of a channel layer, which a server cannot live "
-                f"on: name the layer itself, by its alias in CHANNEL_LAYERS or a URL"
-            )
+    if IChannelLayer.providedBy(layer) or not is_asgi1_layer(layer):
+        return _provided(layer, what)
+    # A wrapper, such as channel_layers["default"], has the face in it.
+    face = getattr(layer, "channel_layer", layer)
+    if not IBlockingChannelLayer.providedBy(face):
         return Asgi1ChannelLayer(layer, reactor)
-    return _provided(layer, what)
+    if not hasattr(face, "layer_for"):
+        raise ConfigurationError(
+            f"{what} is the blocking face of a channel layer, which a server cannot live on: "
+            f"name the layer itself, by its alias in CHANNEL_LAYERS or a URL"
+        )
+    return cast(IChannelLayer, face.layer_for(reactor))
 
 
 def _provided(layer: object, what: str) -> IChannelLayer:

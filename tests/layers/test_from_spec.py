@@ -63,6 +63,13 @@ class Refuses(SomeLayer):
         raise OSError("cannot reach the store")
 
 
+class Wrapper(SomeLayer):
+    """As much as channel_layers["default"] has of one."""
+
+    def __init__(self, face: Any) -> None:
+        self.channel_layer = face
+
+
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """A module of the site's, with layers and other things in it."""
@@ -74,7 +81,9 @@ def site(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module.some_layer = SomeLayer()
     module.SomeLayer = SomeLayer
     module.Refuses = Refuses
-    module.face = blocking_layer("memory:")
+    module.channel_layer = blocking_layer("memory:?capacity=3", expiry=7)
+    module.wrapper = Wrapper(module.channel_layer)
+    module.face = face_of(module.layer, None)
     monkeypatch.setitem(sys.modules, "someones_site", module)
     return module  # type: ignore[no-any-return]
 
@@ -278,6 +287,13 @@ class TestDottedPath:
         assert isinstance(layer, Asgi1ChannelLayer)
         face_of(layer, None).send("a", {"b": 1})
         assert site.some_layer.sent == [("a", {"b": 1})]
+
+    @pytest.mark.parametrize("name", ["channel_layer", "wrapper"])
+    def test_the_face_that_an_asgi_py_has_leads_to_its_layer(self, name: str) -> None:
+        layer = make(f"someones_site:{name}")
+        assert isinstance(layer, MemoryChannelLayer)
+        assert layer.expiry == 7
+        assert capacity_of(layer, "a") == 3
 
     def test_it_takes_no_options(self) -> None:
         assert "already made: it takes no capacity" in refusal("someones_site:layer", capacity=5)
