@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from twisted.internet.defer import Deferred, DeferredList, fail, gatherResults, succeed
+from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -47,7 +47,7 @@ from chanserv.layers.redis.scripts import FLUSH, MEMBERS, STATISTICS
 from chanserv.layers.redis.sending import Sending, lost_receipts
 from chanserv.layers.redis.shard import OWNER_LEASE, READER_LEASE, Leases, Shard, Table
 from chanserv.layers.redis.space import PREFIX, Space
-from chanserv.layers.redis.turns import Turns
+from chanserv.layers.redis.turns import Turns, all_done
 from chanserv.messages import Delivery, Message, Operation, Outcome
 from chanserv.names import (
     MAX_NAME_LENGTH,
@@ -361,7 +361,7 @@ class RedisChannelLayer:
 
     async def _statistics(self, mailbox: str) -> Mapping[str, int]:
         """Over all shards."""
-        found = await _all_of([shard.run(STATISTICS, mailbox) for shard in self._shards])
+        found = await all_done([shard.run(STATISTICS, mailbox) for shard in self._shards])
         columns = list(zip(*found, strict=True))
         counts = dict(zip(STATISTICS_NAMES, map(sum, columns), strict=True))
         counts["messages_max_age"] = max(columns[-1]) // 1000
@@ -376,7 +376,7 @@ class RedisChannelLayer:
         return self._result(self._flush())
 
     async def _flush(self) -> None:
-        await _all_of([Deferred.fromCoroutine(self._flush_shard(one)) for one in self._shards])
+        await all_done([Deferred.fromCoroutine(self._flush_shard(one)) for one in self._shards])
         self._mirrors.clear()
         self._outstanding.clear()
 
@@ -411,7 +411,7 @@ class RedisChannelLayer:
     async def _close(self) -> None:
         if self._started:
             await self._receiving.close(_closed)
-            await gatherResults([shard.stop() for shard in self._shards])
+            await all_done([shard.stop() for shard in self._shards])
 
     # What shards tell
 
@@ -473,15 +473,6 @@ class RedisChannelLayer:
 
 def _closed() -> LayerUnavailable:
     return LayerUnavailable("this channel layer has been closed: make another")
-
-
-async def _all_of(waiting: Sequence[Deferred[T]]) -> list[T]:
-    """All results; or the first error, when all are done."""
-    found: list[tuple[bool, Any]] = await DeferredList(waiting, consumeErrors=True)
-    for there, result in found:
-        if not there:
-            raise result.value
-    return [result for _, result in found]
 
 
 def _checked_prefix(option: str, value: object) -> str:

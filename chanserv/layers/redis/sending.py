@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Any, Final, TypeAlias
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 
 from chanserv.codec import Codec
 from chanserv.core.capacity import Capacities
@@ -39,6 +39,7 @@ from chanserv.layers.redis.protocol import Word
 from chanserv.layers.redis.scripts import REACH
 from chanserv.layers.redis.shard import Shard
 from chanserv.layers.redis.space import Space
+from chanserv.layers.redis.turns import all_done
 from chanserv.messages import (
     Forget,
     GroupSend,
@@ -255,7 +256,8 @@ class Sending:
         full: set[str] = set()
         for kind, run in groupby(prepared, lambda one: one[1].kind):
             await self._do_run(kind, list(run), errors, full)
-        await gatherResults(
+        settled = _judged(settled, prepared, errors)
+        await all_done(
             [
                 self._trip_soon(shard, [], [one for one in settled if one[0] is shard], errors)
                 for shard in {shard for shard, _, _ in settled}
@@ -271,13 +273,13 @@ class Sending:
             await self.send_groups(run, errors)
             return
         if kind is Forget:
-            await gatherResults([Deferred.fromCoroutine(self._forget(*one, errors)) for one in run])
+            await all_done([Deferred.fromCoroutine(self._forget(*one, errors)) for one in run])
             return
         trips = [
             self._trip_soon(shard, [one for one in run if one[1].shard is shard], (), errors, full)
             for shard in dict.fromkeys(made.shard for _, made in run)
         ]
-        await gatherResults(trips)
+        await all_done(trips)
 
     def _trip_soon(
         self,
@@ -319,6 +321,11 @@ class Sending:
             for place, made in prepared:
                 self._note_failed(made)
                 errors[place] = error
+            if prepared:
+                # Nobody knows whether it was done.  Should it turn out that it
+                # was not, those who wait for an answer are told.
+                for lease in leases:
+                    shard.will_settle(lease, Outcome.LOST.value)
             return
         shard.settled(leases)
         for found in results:
@@ -352,7 +359,7 @@ class Sending:
                     ("p", name, capacity, flag, made.mailbox, made.payload)
                 )
                 places.setdefault(shard, set()).add(place)
-        await gatherResults(
+        await all_done(
             [
                 Deferred.fromCoroutine(_push(shard, words[shard], places[shard], errors))
                 for shard in words
@@ -367,7 +374,7 @@ class Sending:
                 for group in groups:
                     shard = self.owner_of(group.decode())
                     words.setdefault(shard, []).extend(("x", group, channel))
-                await gatherResults([shard.operate(words[shard]) for shard in words])
+                await all_done([shard.operate(words[shard]) for shard in words])
         except ChannelLayerError as error:
             errors[place] = error
 
@@ -413,6 +420,18 @@ def errors_of(
     """Let each operation of a run fail with C{error}."""
     for place, _ in run:
         errors[place] = error
+
+
+def _judged(settled: Settled, prepared: Iterable[tuple[int, Prepared]], errors: Errors) -> Settled:
+    """
+    Call lost what was to be settled on a shard that has failed the batch: an
+    answer goes where its receipt is given, and may be missing.
+    """
+    failed = {made.shard for place, made in prepared if isinstance(errors[place], LayerUnavailable)}
+    return [
+        (shard, lease, Outcome.LOST if shard in failed else outcome)
+        for shard, lease, outcome in settled
+    ]
 
 
 def _full(made: Prepared, found: list[Any]) -> ChannelFull:

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
-from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -40,6 +40,7 @@ from chanserv.layers.redis.scripts import ALL, BEAT, BYE, HELLO, OPERATE, TAKE
 from chanserv.layers.redis.server import Server
 from chanserv.layers.redis.space import Space
 from chanserv.layers.redis.subscription import Subscription
+from chanserv.layers.redis.turns import all_done
 
 READER_LEASE: Final = 3.5
 """Seconds without a sign of life after which what a process has not settled is
@@ -209,7 +210,7 @@ class Shard:
             said = self._run(BYE, self._process)
             said.addTimeout(BYE_TIMEOUT, self._reactor)
             said.addErrback(self._unheard)
-        said.addCallback(lambda _: gatherResults([self._connection.stop(), self._bell.stop()]))
+        said.addCallback(lambda _: DeferredList([self._connection.stop(), self._bell.stop()]))
         return said.addCallback(lambda _: None)
 
     @property
@@ -337,7 +338,7 @@ class Shard:
 
     async def _greet(self, link: Commands) -> None:
         """Register, and mend what the store has lost."""
-        await gatherResults([link.call("SCRIPT", "LOAD", one.source) for one in ALL])
+        await all_done([link.call("SCRIPT", "LOAD", one.source) for one in ALL])
         answer = await link.run(
             HELLO,
             (),

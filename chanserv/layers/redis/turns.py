@@ -9,10 +9,10 @@ sends to a group waits for all the changes before it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 
 T = TypeVar("T")
 
@@ -49,6 +49,20 @@ class Turns:
             waiting: Deferred[None] = Deferred()
             last.addCallback(_tell, waiting)
             await waiting
+
+
+async def all_done(waiting: Sequence[Deferred[T]]) -> list[T]:
+    """
+    Wait until all are done.
+
+    @return: their results.
+    @raise ChannelLayerError: the first error among them.
+    """
+    found: list[tuple[bool, Any]] = await DeferredList(waiting, consumeErrors=True)
+    for there, result in found:
+        if not there:
+            raise result.value
+    return [result for _, result in found]
 
 
 def _tell(_: None, waiting: Deferred[None]) -> None:
