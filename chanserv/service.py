@@ -122,7 +122,12 @@ def make_service(config: Config, reactor: Any) -> ChanservService:
     service = ChanservService(layer, _summary(config, spec), reactor.callLater)
     if site is not None and config.threads:
         service.team = site.team(
-            alias, layer, reactor, threads=config.threads, stop_timeout=config.stop_timeout
+            alias,
+            layer,
+            reactor,
+            spec=spec,
+            threads=config.threads,
+            stop_timeout=config.stop_timeout,
         )
     if config.listen:
         _add_interface_server(service, config, layer, reactor)

@@ -61,18 +61,26 @@ class Site:
         return named, "default"
 
     def team(
-        self, alias: str, layer: IChannelLayer, reactor: Any, *, threads: int, stop_timeout: float
+        self,
+        alias: str,
+        layer: IChannelLayer,
+        reactor: Any,
+        *,
+        spec: Any,
+        threads: int,
+        stop_timeout: float,
     ) -> ThreadTeam:
         """
         Make the threads that run the site's consumers.
 
         @param alias: whose routing they follow.
+        @param spec: what C{layer} was made from.
         @raise ConfigurationError: the site cannot be run.
         """
         from chanserv.django.application import DjangoApplication
 
         with _Errors(f"the site of {self.settings!r} cannot be run"):
-            self._layers.attach(alias, face_of(layer, reactor))
+            self._layers.attach(alias, face_of(layer, reactor), spec)
             application = DjangoApplication(alias)
         return ThreadTeam(
             layer,
