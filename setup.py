@@ -39,6 +39,7 @@ TEST = [
     "build >= 1.2",
     "coverage[toml] >= 7.6",
     "cryptography >= 50",
+    "gunicorn >= 23",
     "hiredis >= 3.0",
     "httpx >= 0.27",
     "hypothesis >= 6.120",
