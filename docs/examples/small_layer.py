@@ -59,6 +59,7 @@ class SmallLayer:
 
     extensions = ("groups", "flush", "statistics")
     settles = False
+    within_process = True
 
     def __init__(
         self,
