@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "chanserv"
 
 ROWS: tuple[tuple[str, ...], ...] = (
     ("errors", "names", "formats", "messages"),
-    ("codec",),
+    ("codec", "sockets"),
     ("interfaces",),
     ("core",),
     ("layers",),

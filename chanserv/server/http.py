@@ -35,7 +35,8 @@ from chanserv.server.session import WebSocketSession
 from chanserv.server.timeouts import NEVER
 from chanserv.server.websocket import SocketMaker
 from chanserv.server.wire import Socket
-from chanserv.server.writing import unsent_with, write_promptly
+from chanserv.server.writing import unsent_with
+from chanserv.sockets import write_promptly
 
 
 class HTTPConnection(RequestReader):

@@ -30,7 +30,8 @@ from chanserv.server.handshake import DROPPED
 from chanserv.server.limits import Limits
 from chanserv.server.replies import SharedReply, encode_frame
 from chanserv.server.session import WebSocketSession
-from chanserv.server.writing import unsent_with, write_promptly
+from chanserv.server.writing import unsent_with
+from chanserv.sockets import write_promptly
 
 _log = Logger()
 

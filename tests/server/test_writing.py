@@ -9,7 +9,8 @@ from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionLost
 from twisted.internet.testing import MemoryReactor, StringTransport
 
-from chanserv.server.writing import waiting_bytes, write_promptly
+from chanserv.server.writing import waiting_bytes
+from chanserv.sockets import write_promptly
 
 
 class Descriptor(FileDescriptor):
