@@ -293,7 +293,7 @@ class Receiving:
         words: list[Word] = []
         for entry in reversed(back):
             words += ("b", entry.lease or "-", entry.raw)
-        shard.operate(words).addErrback(self._not_put_back, len(back))
+        shard.post(words, len(back)).addErrback(self._not_put_back, len(back))
 
     def _reader_of(self, mailbox: str) -> Watch | None:
         for names, watch in self._watches.items():
@@ -350,7 +350,7 @@ class Receiving:
         if entry.lease is not None:
             shard.settle(entry.lease, "useless")
         else:
-            shard.operate(("u", entry.mailbox)).addErrback(self._unheard)
+            shard.post(("u", entry.mailbox)).addErrback(self._unheard)
 
     # What shards tell
 
@@ -364,7 +364,7 @@ class Receiving:
         """See L{House<chanserv.layers.redis.shard.House>}."""
         watch = self._by_signature.get(signature)
         if watch is None:
-            shard.operate(("n", signature)).addErrback(self._unheard)
+            shard.post(("n", signature)).addErrback(self._unheard)
             return
         watch.armed.discard(shard)
         watch.rung.add(shard)
@@ -387,7 +387,7 @@ class Receiving:
             return
         rung, watch.rung = watch.rung, set()
         for shard in rung:
-            shard.operate(("n", watch.signature)).addErrback(self._unheard)
+            shard.post(("n", watch.signature)).addErrback(self._unheard)
 
     # The end
 

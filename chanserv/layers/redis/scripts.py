@@ -14,40 +14,43 @@ from typing import Final
 from chanserv.layers.redis.script import Script
 
 
-def _composed(name: str, *parts: str) -> Script:
-    texts = [
-        (files(__package__) / "lua" / f"{part}.lua").read_bytes() for part in ("base", *parts, name)
-    ]
-    return Script.of(name, b"\n".join(texts))
+def _composed(*parts: str) -> Script:
+    texts = [(files(__package__) / "lua" / f"{part}.lua").read_bytes() for part in ("base", *parts)]
+    return Script.of("-".join(parts), b"\n".join(texts))
 
 
-OPERATE: Final = _composed("operate", "queue", "leases", "groups")
+OPERATE: Final = _composed("queue", "leases", "groups", "operate")
 """Many operations in their order."""
 
-TAKE: Final = _composed("take", "queue", "feed")
+POST: Final = _composed("queue", "leases", "operate")
+"""The same for those that have nothing to do with groups.  For every run a server makes
+all functions of a script anew, and for one send those of groups would be a good part
+of the cost."""
+
+TAKE: Final = _composed("queue", "feed", "take")
 """Take what waits, or begin to wait."""
 
-HELLO: Final = _composed("hello", "feed")
+HELLO: Final = _composed("feed", "hello")
 """Register a process."""
 
-BEAT: Final = _composed("beat", "queue", "leases", "groups", "reap")
+BEAT: Final = _composed("queue", "leases", "groups", "reap", "beat")
 """Say that a process is alive, and drop what is due."""
 
-BYE: Final = _composed("bye", "queue", "leases", "groups", "reap")
+BYE: Final = _composed("queue", "leases", "groups", "reap", "bye")
 """End a process."""
 
-STATISTICS: Final = _composed("statistics", "queue")
+STATISTICS: Final = _composed("queue", "statistics")
 """The counts of one mailbox, or of all."""
 
-MEMBERS: Final = _composed("members", "queue", "groups")
+MEMBERS: Final = _composed("queue", "groups", "members")
 """The members of a group."""
 
-REACH: Final = _composed("reach", "queue", "groups")
+REACH: Final = _composed("queue", "groups", "reach")
 """The mailboxes that groups reach."""
 
 FLUSH: Final = _composed("flush")
 """Forget all."""
 
-ALL: Final = (OPERATE, TAKE, HELLO, BEAT, BYE, STATISTICS, MEMBERS, REACH, FLUSH)
+ALL: Final = (OPERATE, POST, TAKE, HELLO, BEAT, BYE, STATISTICS, MEMBERS, REACH, FLUSH)
 """Each of them: a new connection makes its server learn them, so that what is
 sent together runs together."""

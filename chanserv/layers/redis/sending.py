@@ -213,7 +213,7 @@ class Sending:
         @return: fails with L{ChannelFull} or L{LayerUnavailable}.
         """
         self._note_asked(made)
-        sending = made.shard.operate(made.words)
+        sending = made.shard.post(made.words)
         return sending.addCallbacks(
             self._sent, self._not_sent, callbackArgs=(made,), errbackArgs=(made,)
         )
@@ -316,7 +316,10 @@ class Sending:
         for _, lease, outcome in settled:
             words += shard.will_settle(lease, outcome.value)
         try:
-            results = await shard.operate(words)
+            if all(made.kind is Send for _, made in prepared):
+                results = await shard.post(words, len(prepared) + len(leases))
+            else:
+                results = await shard.operate(words)
         except ChannelLayerError as error:
             for place, made in prepared:
                 self._note_failed(made)

@@ -36,7 +36,7 @@ from chanserv.layers.redis.entry import Entry, read_entry
 from chanserv.layers.redis.protocol import Word
 from chanserv.layers.redis.refusals import Refused
 from chanserv.layers.redis.script import Script
-from chanserv.layers.redis.scripts import ALL, BEAT, BYE, HELLO, OPERATE, TAKE
+from chanserv.layers.redis.scripts import ALL, BEAT, BYE, HELLO, OPERATE, POST, TAKE
 from chanserv.layers.redis.server import Server
 from chanserv.layers.redis.space import Space
 from chanserv.layers.redis.subscription import Subscription
@@ -65,6 +65,9 @@ TAKE_AGAIN: Final = 1.0
 """Seconds before the next take when the server has refused one, out of memory
 say, though the connection stands."""
 
+POSTS_AT_ONCE: Final = 200
+"""Sends and the like that go in one script: a millisecond or two of the server's time."""
+
 BYE_TIMEOUT: Final = 2.0
 """Seconds that L{Shard.stop} waits for the server; without its word, the leases
 end by themselves."""
@@ -73,6 +76,9 @@ _BY_MISTAKE: Final = "was taken for dead"
 
 Ask: TypeAlias = tuple[str, int, Sequence[str]]
 """What a take asks for: a signature, how many entries, and the channels."""
+
+Post: TypeAlias = "tuple[Sequence[Word], int, Deferred[list[list[Any]]]]"
+"""Operations, how many they are, and who waits for them."""
 
 Table: TypeAlias = list[Any]
 """What C{lua/feed.lua} returns for a mailbox."""
@@ -173,6 +179,9 @@ class Shard:
         self._take = 0
         self._answered = 0
         self._unanswered = 0
+        # What has been posted in this turn of the reactor.
+        self._posts: list[Post] = []
+        self._posting: IDelayedCall | None = None
         # What is to be settled and may not have been.
         self._unsettled: dict[str, str] = {}
         # What the store was told by, and which run of which server it was.
@@ -204,6 +213,7 @@ class Shard:
             if call is not None:
                 call.cancel()
         self._beating = self._resting = None
+        self._flush_posts()
         said: Deferred[Any] = succeed(None)
         if self.greeted:
             self.greeted = False
@@ -233,15 +243,49 @@ class Shard:
         """Do what C{words} say: see C{lua/operate.lua}."""
         return self._run(OPERATE, self._process, self._space.kept, *words)
 
+    def post(self, words: Sequence[Word], count: int = 1) -> Deferred[list[list[Any]]]:
+        """
+        The same for what has nothing to do with groups.
+
+        Whatever is posted in one turn of the reactor goes in one script.
+
+        @param count: how many operations C{words} are.
+        """
+        posted: Deferred[list[list[Any]]] = Deferred()
+        if not self._posts:
+            self._posting = self._reactor.callLater(0, self._send_posts)
+        self._posts.append((words, count, posted))
+        if len(self._posts) >= POSTS_AT_ONCE:
+            self._flush_posts()
+        return posted
+
+    def _flush_posts(self) -> None:
+        """Send what has been posted, since something else is to follow it."""
+        if self._posting is not None:
+            self._posting.cancel()
+            self._send_posts()
+
+    def _send_posts(self) -> None:
+        self._posting = None
+        posts, self._posts = self._posts, []
+        words: list[Word] = []
+        for some, _, _ in posts:
+            words += some
+        head = self._space.head()
+        sending = self._connection.run(POST, (), (*head, self._process, self._space.kept, *words))
+        sending.addCallbacks(_posted, _not_posted, callbackArgs=(posts,), errbackArgs=(posts,))
+
     def run(self, script: Script, *words: Word) -> Deferred[Any]:
         """Run another of the layer's scripts."""
         return self._run(script, *words)
 
     def call(self, *words: Word) -> Deferred[Any]:
         """Send a command."""
+        self._flush_posts()
         return self._connection.call(*words)
 
     def _run(self, script: Script, *words: Word) -> Deferred[Any]:
+        self._flush_posts()
         return self._connection.run(script, (), (*self._space.head(), *words))
 
     # Takes
@@ -305,7 +349,7 @@ class Shard:
     def settle(self, lease: str, outcome: str) -> None:
         """Settle what was taken, now or on the next connection."""
         self._unsettled[lease] = outcome
-        settling = self.operate(("t", lease, outcome))
+        settling = self.post(("t", lease, outcome))
         settling.addCallbacks(lambda _: self.settled((lease,)), self._unheard)
 
     def will_settle(self, lease: str, outcome: str) -> tuple[Word, ...]:
@@ -491,3 +535,24 @@ class Shard:
         """
         if not isinstance(failure.value, LayerUnavailable):
             self._log.failure("Redis {name} refused what it was told", failure, name=self.name)
+
+
+def _posted(results: list[list[Any]], posts: list[Post]) -> None:
+    """Give each post its own of the results, by its own count of places."""
+    if not results:
+        for _, _, posted in posts:
+            posted.callback(results)
+        return
+    start = at = 0
+    for _, count, posted in posts:
+        mine = []
+        while at < len(results) and results[at][0] < start + count:
+            mine.append([results[at][0] - start, *results[at][1:]])
+            at += 1
+        start += count
+        posted.callback(mine)
+
+
+def _not_posted(failure: Failure, posts: list[Post]) -> None:
+    for _, _, posted in posts:
+        posted.errback(failure)

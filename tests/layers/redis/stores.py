@@ -28,10 +28,10 @@ def cut(layer: RedisChannelLayer) -> None:
     for shard in layer._shards:
         shard._stopping = True
         shard.greeted = False
-        for call in (shard._beating, shard._resting):
+        for call in (shard._beating, shard._resting, shard._posting):
             if call is not None:
                 call.cancel()
-        shard._beating = shard._resting = None
+        shard._beating = shard._resting = shard._posting = None
         for connection in (shard._connection, shard._bell):
             connection.stop()
             if connection._link is not None:
