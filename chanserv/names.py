@@ -19,6 +19,7 @@ Source: the ASGI 1 channel layer specification, "Channels" and "Groups".
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterable
 from typing import Final
 
@@ -26,6 +27,9 @@ from chanserv.errors import InvalidChannelName
 
 MAX_NAME_LENGTH: Final = 200
 """The longest name, in bytes; long enough for any prefix, short as a key."""
+
+RANDOM_BYTES: Final = 12
+"""Bytes of randomness in a name that is made up: nobody meets or guesses one."""
 
 _CHANNEL: Final = re.compile(r"(?=.{1,200}\Z)[a-zA-Z0-9._-]+(?:[!?][a-zA-Z0-9._-]*)?\Z")
 _RECEIVABLE: Final = re.compile(r"(?=.{1,200}\Z)[a-zA-Z0-9._-]+(?:!|\?[a-zA-Z0-9._-]*)?\Z")
@@ -85,6 +89,22 @@ def check_pattern(pattern: str) -> str:
     if isinstance(pattern, str) and _PATTERN.match(pattern):
         return pattern
     raise _refusal("channel pattern", pattern, "and a final '!' or '?'")
+
+
+def made_up(pattern: str) -> str:
+    """
+    Make up a name: C{pattern} and a random part, long enough to need nobody's
+    leave.
+
+    @raise InvalidChannelName: C{pattern} is none, or leaves no room.
+    """
+    name = check_pattern(pattern) + secrets.token_urlsafe(RANDOM_BYTES)
+    if len(name) > MAX_NAME_LENGTH:
+        raise InvalidChannelName(
+            f"the pattern {pattern[:40]!r}… ({len(pattern)} characters) leaves no room for a "
+            f"random part within {MAX_NAME_LENGTH} characters"
+        )
+    return name
 
 
 def check_receipt(channel: str) -> str:

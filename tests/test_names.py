@@ -18,6 +18,7 @@ from chanserv.names import (
     check_receivable,
     is_process_specific,
     is_single_reader,
+    made_up,
     mailbox_of,
 )
 
@@ -149,3 +150,19 @@ def test_a_list_of_names_is_no_single_name() -> None:
     for name in ("abc", b"abc"):
         with pytest.raises(InvalidChannelName, match="takes a list"):
             check_all_receivable(name)  # type: ignore[arg-type]
+
+
+@given(heads, st.sampled_from("!?"))
+def test_a_made_up_name_is_its_pattern_and_a_part_that_is_new_each_time(
+    head: str, mark: str
+) -> None:
+    made = {made_up(head + mark) for _ in range(5)}
+    assert len(made) == 5
+    for name in made:
+        assert check_channel(name).startswith(head + mark)
+
+
+@given(st.integers(184, MAX_NAME_LENGTH - 1))
+def test_a_pattern_that_leaves_no_room_is_refused(length: int) -> None:
+    with pytest.raises(InvalidChannelName, match="leaves no room"):
+        made_up("a" * length + "!")

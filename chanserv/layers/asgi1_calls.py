@@ -18,7 +18,6 @@ Source: the ASGI 1 channel layer specification.
 
 from __future__ import annotations
 
-import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -46,10 +45,9 @@ from chanserv.messages import (
     thaw,
 )
 from chanserv.names import (
-    MAX_NAME_LENGTH,
     check_channel,
     check_group,
-    check_pattern,
+    made_up,
     mailbox_of,
 )
 
@@ -69,9 +67,6 @@ STATISTICS: Final = (
     "messages_max_age",
 )
 """What statistics hold."""
-
-_RANDOM_BYTES: Final = 12
-"""Bytes of randomness in a new channel's name: nobody meets or guesses one."""
 
 _log = Logger()
 
@@ -213,13 +208,7 @@ class Asgi1Calls:
         Not the layer's business: few of them know process-specific channels,
         and chance alone keeps so long a name apart.
         """
-        channel = check_pattern(pattern) + secrets.token_urlsafe(_RANDOM_BYTES)
-        if len(channel) > MAX_NAME_LENGTH:
-            raise InvalidChannelName(
-                f"the pattern {pattern[:40]!r}… ({len(pattern)} characters) leaves no room "
-                f"for a random part within {MAX_NAME_LENGTH} characters"
-            )
-        return channel
+        return made_up(pattern)
 
     # Groups
 

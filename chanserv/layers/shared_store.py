@@ -7,11 +7,10 @@ L{chanserv.layers.served_store}.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
-from chanserv.errors import ChannelLayerError, InvalidChannelName, InvalidMessage
+from chanserv.errors import ChannelLayerError, InvalidMessage
 from chanserv.layers.served_store import DeferredReader, ServedStore, closed
 from chanserv.messages import (
     Delivery,
@@ -24,13 +23,12 @@ from chanserv.messages import (
     seal,
 )
 from chanserv.names import (
-    MAX_NAME_LENGTH,
     check_all_receivable,
     check_channel,
     check_group,
-    check_pattern,
     check_receipt,
     is_single_reader,
+    made_up,
     mailbox_of,
 )
 
@@ -39,9 +37,6 @@ T = TypeVar("T")
 _KNOWN_NAMES: Final = 1_024
 """Names remembered as fit to receive from: workers ask for the same few each
 time, and checking one costs more than all the rest of an empty receive."""
-
-_RANDOM_BYTES: Final = 12
-"""Bytes of randomness in a new channel's name: nobody meets or guesses one."""
 
 
 class SharedStore(ServedStore):
@@ -104,14 +99,8 @@ class SharedStore(ServedStore):
 
         @raise InvalidChannelName: C{pattern} is none, or leaves no room.
         """
-        check_pattern(pattern)
         while True:
-            channel = pattern + secrets.token_urlsafe(_RANDOM_BYTES)
-            if len(channel) > MAX_NAME_LENGTH:
-                raise InvalidChannelName(
-                    f"the pattern {pattern[:40]!r}… ({len(pattern)} characters) leaves no room "
-                    f"for a random part within {MAX_NAME_LENGTH} characters"
-                )
+            channel = made_up(pattern)
             with self._lock:
                 if self._closed:
                     raise closed()

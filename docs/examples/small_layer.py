@@ -6,7 +6,6 @@ also tells senders what became of their messages.
 """
 
 from functools import partial, wraps
-from secrets import token_urlsafe
 
 from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred, succeed
 from zope.interface import implementer
@@ -22,8 +21,8 @@ from chanserv.names import (
     check_all_receivable,
     check_channel,
     check_group,
-    check_pattern,
     check_receipt,
+    made_up,
     mailbox_of,
 )
 
@@ -136,7 +135,7 @@ class SmallLayer:
 
     @answered
     def new_channel(self, pattern):
-        return check_channel(check_pattern(pattern) + token_urlsafe(12))
+        return made_up(pattern)
 
     # Groups
 

@@ -9,7 +9,6 @@ What a process is makes no difference to whoever uses its layer.
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -26,7 +25,6 @@ from chanserv.core.patterns import Pattern
 from chanserv.errors import (
     ChannelLayerError,
     ConfigurationError,
-    InvalidChannelName,
     InvalidMessage,
     LayerUnavailable,
     MessageTooLarge,
@@ -45,13 +43,12 @@ from chanserv.layers.memory import EXPIRY, GROUP_EXPIRY, MAX_MESSAGE_SIZE
 from chanserv.layers.served_store import closed
 from chanserv.messages import Delivery, Forget, GroupSend, Message, Operation, Outcome, Send, seal
 from chanserv.names import (
-    MAX_NAME_LENGTH,
     check_all_receivable,
     check_channel,
     check_group,
-    check_pattern,
     check_receipt,
     is_single_reader,
+    made_up,
     mailbox_of,
 )
 
@@ -60,9 +57,6 @@ PREFIX: Final = "chanserv"
 
 _KNOWN_NAMES: Final = 1_024
 """Names remembered as fit to receive from: readers ask for the same few each time."""
-
-_RANDOM_BYTES: Final = 12
-"""Bytes of randomness in a new channel's name: nobody meets or guesses one."""
 
 _HUB: Final = "hub"
 """What the one store of this layer is called where there could be many."""
@@ -227,24 +221,13 @@ class IPCChannelLayer:
         return self._receive(channels, limit, is_glance=True)
 
     def new_channel(self, pattern: str) -> Deferred[str]:
-        """
-        See L{IChannelLayer}.
-
-        The random part is such that nobody need be asked.
-        """
+        """See L{IChannelLayer}: the hub need not be asked."""
+        if self._closing is not None:
+            return fail(closed())
         try:
-            check_pattern(pattern)
-            if self._closing is not None:
-                raise closed()
-            channel = pattern + secrets.token_urlsafe(_RANDOM_BYTES)
-            if len(channel) > MAX_NAME_LENGTH:
-                raise InvalidChannelName(
-                    f"the pattern {pattern[:40]!r}… ({len(pattern)} characters) leaves no room "
-                    f"for a random part within {MAX_NAME_LENGTH} characters"
-                )
+            return succeed(made_up(pattern))
         except ChannelLayerError as error:
             return fail(error)
-        return succeed(channel)
 
     # Groups
 
