@@ -44,7 +44,8 @@ def make_certificates(
     folder.mkdir(parents=True, exist_ok=True)
     files = Certificates(folder / "ca.pem", folder / "cert.pem", folder / "key.pem")
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    ca_name = _name("An authority for tests")
+    # Each authority has another name, as in life.
+    ca_name = _name(f"Authority {x509.random_serial_number():x}"[:60])
     ca = (
         _begun(ca_name, ca_name, ca_key)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)

@@ -232,9 +232,10 @@ class RedisServer:
             connection.connect(address)
             if self.tls is not None:
                 context = ssl.create_default_context(cafile=str(self.tls.ca))
-                connection = stack.enter_context(
-                    context.wrap_socket(connection, server_hostname="localhost")
-                )
+                # It may be for another host, or want a certificate: that is for tests.
+                context.check_hostname = False
+                context.load_cert_chain(self.tls.cert, self.tls.key)
+                connection = stack.enter_context(context.wrap_socket(connection))
             yield connection
 
 

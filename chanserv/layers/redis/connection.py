@@ -256,6 +256,7 @@ class Connection:
             self.server.name,
             self._reactor,
             self.server.reply_timeout,
+            lambda: self._link_ending(link),
             lambda why: self._link_ended(link, why),
             self._limits.max_unanswered,
             self._limits.max_unsent,
@@ -301,14 +302,22 @@ class Connection:
     def _rest_for(self, error: ChannelLayerError) -> None:
         """Wait for the next attempt, knowing what is wrong."""
         self._failures += 1
-        self._say_down(error)
-        self._held.refuse(str(error))
         self._state = State.RESTING
         self._rest = self._reactor.callLater(
             back_off(self.server, self._limits, self._failures, error, self._random()), self._try
         )
+        self._say_down(error)
+        # Last, since whoever waited may go on to anything.
+        self._held.refuse(str(error))
 
     # The end of a connection
+
+    def _link_ending(self, link: Link) -> None:
+        """Nothing more can be sent on it; what is under way has yet to fail."""
+        if link is self._up:
+            self._up = None
+            self._down_at = self._reactor.seconds()
+            self._held.hold()
 
     def _link_ended(self, link: Link, why: LayerUnavailable) -> None:
         if link is not self._link:
@@ -322,16 +331,13 @@ class Connection:
         if self._state is State.STOPPING:
             self._end()
             return
-        self._up = None
-        self._state = State.RESTING
-        self._down_at = self._reactor.seconds()
         if self._down_at - self._up_at < STEADY:
             self._rest_for(why)
         else:
             self._failures = 0
-            self._say_down(why)
-            self._held.hold()
+            self._state = State.RESTING
             self._rest = self._reactor.callLater(RETURN_SPREAD * self._random(), self._try)
+            self._say_down(why)
         if self._lost is not None:
             try:
                 self._lost()

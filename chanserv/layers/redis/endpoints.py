@@ -10,7 +10,7 @@ from OpenSSL import SSL, crypto
 from service_identity import VerificationError
 from twisted.internet.defer import CancelledError, TimeoutError
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionDone, ConnectionLost, VerifyError
 from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
 from twisted.internet.ssl import (
@@ -111,7 +111,7 @@ def _own_certificate(tls: Tls) -> PrivateCertificate | None:
             Certificate.loadPEM(certificate), loaded
         )
         return made
-    except (crypto.Error, ValueError) as error:
+    except (crypto.Error, VerifyError, ValueError) as error:
         raise ConfigurationError(
             f"certfile {tls.certfile!r} and keyfile {keyfile!r} cannot be used: {error}"
         ) from None
@@ -130,9 +130,10 @@ def why_not_reached(failure: Failure) -> str:
     if isinstance(error, VerificationError):
         return "its certificate does not name this host"
     if isinstance(error, SSL.Error):
-        reasons = [entry[-1] for entry in error.args[0]] if error.args else []
-        return f"TLS failed: {', '.join(map(str, reasons)) or 'it ended'}"
-    if isinstance(error, ConnectionDone):
+        # The last entry of OpenSSL's queue says most.
+        entries = error.args[0] if error.args else ()
+        return f"TLS failed: {entries[-1][-1] if entries else 'it ended'}"
+    if isinstance(error, ConnectionDone | ConnectionLost):
         return "it closed the connection"
     if isinstance(error, (TimeoutError, ConnectTimeout, CancelledError)):
         return "it did not answer in time"

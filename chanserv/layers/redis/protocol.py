@@ -76,20 +76,23 @@ class Link(txredisapi.BaseRedisProtocol):  # type: ignore[misc]
         name: str,
         reactor: Any,
         reply_timeout: float,
-        ended: Callable[[LayerUnavailable], None],
+        ending: Callable[[], None] = lambda: None,
+        ended: Callable[[LayerUnavailable], None] = lambda _: None,
         max_unanswered: int = MAX_UNANSWERED,
         max_unsent: int = MAX_UNSENT,
     ) -> None:
         """
         @param reply_timeout: seconds that the server may be silent while
             commands wait.
-        @param ended: called once, when the connection is gone and all that
-            waited has failed, with the reason.
+        @param ending: called once, when no more commands can be sent.
+        @param ended: called once after that, when the connection is gone and
+            all that waited has failed, with the reason.
         """
         super().__init__(charset=None, convertNumbers=False)
         self.name = name
         self._reactor = reactor
         self._reply_timeout = reply_timeout
+        self._ending = ending
         self._ended = ended
         self._max_unanswered = max_unanswered
         self._max_unsent = max_unsent
@@ -244,8 +247,7 @@ class Link(txredisapi.BaseRedisProtocol):  # type: ignore[misc]
 
         @param why: what everything that waits fails with.
         """
-        if self._why is None:
-            self._why = LayerUnavailable(why)
+        self._end_with(why)
         if not self._aborted and self.transport is not None:
             self._aborted = True
             self.transport.abortConnection()
@@ -254,11 +256,17 @@ class Link(txredisapi.BaseRedisProtocol):  # type: ignore[misc]
         """Send what is still unsent, then close the connection."""
         self._held = False
         self._flush()
-        if self._why is None:
-            self._why = LayerUnavailable(f"Redis {self.name}: the connection is closed")
+        self._end_with(f"Redis {self.name}: the connection is closed")
         # With a producer, the transport would wait for it to end.
         self.transport.unregisterProducer()
         self.transport.loseConnection()
+
+    def _end_with(self, why: str) -> LayerUnavailable:
+        """Send nothing more, for C{why} unless there was a reason before."""
+        if self._why is None:
+            self._why = LayerUnavailable(why)
+            self._ending()
+        return self._why
 
     @staticmethod
     def _gone(why: LayerUnavailable) -> LayerUnavailable:
@@ -287,9 +295,8 @@ class Link(txredisapi.BaseRedisProtocol):  # type: ignore[misc]
             self._watch.cancel()
             self._watch = None
         self._unsent, self._unsent_bytes = [], 0
-        if self._why is None:
-            self._why = LayerUnavailable(f"Redis {self.name}: {why_not_reached(why)}")
+        reason = self._end_with(f"Redis {self.name}: {why_not_reached(why)}")
         waiting, self._waiting = self._waiting, deque()
         for reply in waiting:
-            reply.errback(self._gone(self._why))
-        self._ended(self._why)
+            reply.errback(self._gone(reason))
+        self._ended(reason)

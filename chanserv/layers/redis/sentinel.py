@@ -114,9 +114,7 @@ class SentinelEndpoint:
     async def _ask(self, sentinel: Address) -> Address | None:
         """Where C{sentinel} says that the master is; L{None} if it does not know."""
         name = f"sentinel {shown_address(sentinel)}"
-        factory = LinkFactory(
-            lambda: self._link_class(name, self._reactor, self._answer_timeout, lambda _: None)
-        )
+        factory = LinkFactory(lambda: self._link_class(name, self._reactor, self._answer_timeout))
         link: Any = await self._endpoints[sentinel].connect(factory)
         try:
             watched = self._watched

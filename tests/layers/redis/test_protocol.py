@@ -45,7 +45,7 @@ class Rig:
         self.transport = Transport()
         self.ended: list[LayerUnavailable] = []
         self.link: Link = kind(by_hiredis)(
-            "h:1/0", self.clock, TIMEOUT, self.ended.append, **limits
+            "h:1/0", self.clock, TIMEOUT, lambda: None, self.ended.append, **limits
         )
         self.transport.link = self.link
         self.link.makeConnection(self.transport)

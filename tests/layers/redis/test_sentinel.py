@@ -1,0 +1,194 @@
+"""Servers behind real sentinels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
+
+from chanserv.errors import ConfigurationError, LayerUnavailable
+from chanserv.layers.redis.connection import Connection, Limits
+from chanserv.layers.redis.sentinel import SentinelEndpoint
+from tests.layers.redis.cases import (
+    WAIT_SECONDS,
+    ConnectionCase,
+    pretender,
+    reactor,
+    server_of,
+    until,
+)
+from tests.processes import free_port
+from tests.redis_servers import RedisServer, SentinelSetup, redis_server, redis_with_sentinels
+
+AS_IN_LIFE = Limits(patience=WAIT_SECONDS)
+"""Bounds as they are; but a slow machine is given time."""
+
+
+def named(port: int) -> bytes:
+    """What a sentinel answers that names a master at C{port}."""
+    digits = str(port).encode()
+    return b"*2\r\n$9\r\n127.0.0.1\r\n$%d\r\n%b\r\n" % (len(digits), digits)
+
+
+class TestFailOver(ConnectionCase):
+    setup: SentinelSetup
+
+    def setUp(self) -> None:
+        super().setUp()
+        # Behind two addresses where nobody listens, the third knows.
+        self.setup = self.enterContext(redis_with_sentinels(password="hush"))
+        hosts = f"127.0.0.1:{free_port()},127.0.0.1:{free_port()},"
+        self.url = self.setup.url.replace("127.0.0.1:", hosts + "127.0.0.1:", 1)
+
+    async def test_the_new_master_is_found_when_the_old_one_died(self) -> None:
+        prepared: list[int] = []
+
+        async def prepare(link: Any) -> None:
+            prepared.append(int((await link.call("CONFIG", "GET", "port"))[1]))
+
+        connection = self.connection(
+            self.url,
+            limits=AS_IN_LIFE,
+            prepare=lambda link: Deferred.fromCoroutine(prepare(link)),
+        )
+        assert await connection.call("SET", "k", "v") == b"OK"
+        assert connection.server.name == f"sentinel:{self.setup.service}/0"
+        await until(self.replica_has_it, "the replica has it")
+        self.setup.master.kill()
+        await until(lambda: not connection.up, "the loss is noticed")
+        await self.up(connection)
+        assert await connection.call("GET", "k") == b"v"
+        assert await connection.call("SET", "k", "w") == b"OK"
+        assert prepared == [self.setup.master.port, self.setup.replica.port]
+        assert "hush" not in "".join(self.said)
+
+    def replica_has_it(self) -> bool:
+        return self.setup.replica.command("GET", "k") == b"$1\r\nv\r\n"
+
+    async def test_it_is_found_when_the_old_one_was_only_told_to_step_down(self) -> None:
+        connection = self.connection(self.url, limits=AS_IN_LIFE)
+        await connection.call("PING")
+        self.setup.sentinels[0].command("SENTINEL", "FAILOVER", self.setup.service)
+
+        async def writes() -> bool:
+            try:
+                await connection.call("SET", "k", "v")
+            except LayerUnavailable:
+                return False
+            answer = await connection.call("CONFIG", "GET", "port")
+            return int(answer[1]) == self.setup.replica.port
+
+        for _ in range(int(WAIT_SECONDS / 0.05)):
+            if await writes():
+                break
+            await deferLater(reactor, 0.05)
+        else:
+            self.fail("writes never reached the new master")
+
+
+class TestDiscovery(ConnectionCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.server: RedisServer = self.enterContext(redis_server(tcp=True))
+
+    def sentinel(self, *answers: bytes) -> str:
+        """The address of one that answers so."""
+        url = pretender(self, lambda: list(answers))
+        return url.removeprefix("redis://").removesuffix("/0")
+
+    def url(self, *sentinels: str) -> str:
+        return f"redis+sentinel://{','.join(sentinels)}/main"
+
+    async def test_sentinels_are_asked_in_turn_until_one_knows(self) -> None:
+        url = self.url(
+            f"127.0.0.1:{free_port()}",
+            self.sentinel(b"*-1\r\n"),
+            self.sentinel(b"-ERR no\r\n"),
+            self.sentinel(named(self.server.port)),
+        )
+        assert await self.connection(url).call("PING") == b"PONG"
+
+    async def test_one_that_knew_is_asked_first_the_next_time(self) -> None:
+        asked: list[str] = []
+
+        def answers(name: str, *said: bytes) -> str:
+            def made() -> list[bytes]:
+                asked.append(name)
+                return list(said)
+
+            url = pretender(self, made)
+            return url.removeprefix("redis://").removesuffix("/0")
+
+        url = self.url(answers("a", b"*-1\r\n"), answers("b", named(self.server.port)))
+        connection = self.connection(url)
+        await connection.call("PING")
+        self.server.restart()
+        await until(lambda: not connection.up, "the loss is noticed")
+        await self.up(connection)
+        assert asked[:2] == ["a", "b"]
+        assert set(asked[2:]) == {"b"}
+
+    async def test_one_that_says_nothing_has_only_its_time(self) -> None:
+        server = server_of(self.url(self.sentinel(), self.sentinel(named(self.server.port))))
+        endpoint = SentinelEndpoint(server, reactor, answer_timeout=0.2)
+        connection = Connection(server, reactor, limits=AS_IN_LIFE)
+        connection._endpoint = endpoint
+        self.begun(connection)
+        assert await connection.call("PING") == b"PONG"
+
+    async def test_where_none_knows_each_is_said(self) -> None:
+        away = f"127.0.0.1:{free_port()}"
+        other = self.sentinel(b"*-1\r\n")
+        reason = await self.down(self.connection(self.url(away, other)))
+        assert "Redis sentinel:main/0: no sentinel names its master" in reason
+        assert f"{away}: Connection was refused" in reason
+        assert f"{other} knows no service 'main'" in reason
+
+    async def test_a_password_of_the_sentinels_is_their_own(self) -> None:
+        said: list[bytes] = []
+        self.server.command("CONFIG", "SET", "requirepass", "of-the-server")
+        self.server.password = "of-the-server"
+        url = pretender(self, lambda: [b"+OK\r\n", named(self.server.port)], said)
+        address = url.removeprefix("redis://").removesuffix("/0")
+        connection = self.connection(
+            f"redis+sentinel://:of-the-server@{address}/main"
+            "?sentinel_username=me&sentinel_password=of-the-sentinel"
+        )
+        assert await connection.call("PING") == b"PONG"
+        assert b"AUTH\r\n$2\r\nme\r\n$15\r\nof-the-sentinel\r\n" in b"".join(said)
+        assert b"of-the-server" not in b"".join(said)
+
+    async def test_a_wrong_one_is_said_without_it(self) -> None:
+        address = self.sentinel(b"-WRONGPASS invalid username-password pair\r\n")
+        url = f"{self.url(address)}?sentinel_password=hush"
+        reason = await self.down(self.connection(url))
+        assert "it refuses the user or the password" in reason
+        assert "hush" not in reason + "".join(self.said)
+
+    async def test_a_replica_that_is_named_is_refused_until_it_is_the_master(self) -> None:
+        self.server.command("REPLICAOF", "127.0.0.1", 1)
+        connection = self.connection(self.url(self.sentinel(named(self.server.port))))
+        assert "is a replica" in await self.down(connection)
+        self.server.command("REPLICAOF", "NO", "ONE")
+        await self.up(connection)
+
+    async def test_a_sentinel_given_as_a_server_is_said(self) -> None:
+        setup = self.enterContext(redis_with_sentinels())
+        reason = await self.down(self.connection(f"redis://127.0.0.1:{setup.sentinels[0].port}/0"))
+        assert "is a sentinel: write redis+sentinel://, or sentinels and services" in reason
+
+    async def test_stopping_while_it_asks_leaves_nothing(self) -> None:
+        url = self.url(self.sentinel(), self.sentinel())
+        connection = self.connection(url)
+        held = connection.call("PING")
+        for _ in range(3):
+            await deferLater(reactor, 0)
+        await gatherResults([connection.stop(), connection.stop()])
+        assert isinstance(await self.failure_of(held), LayerUnavailable)
+
+    def test_files_for_tls_are_looked_at_at_once(self) -> None:
+        for query in ("tls=yes", "sentinel_tls=yes"):
+            server = server_of(f"redis+sentinel://h/main?{query}&ca_certs=/no/such/file")
+            with self.assertRaises(ConfigurationError):
+                Connection(server, reactor)
