@@ -4,7 +4,8 @@ A process that speaks a channel layer, and does what it is told on its standard 
 Run as C{python -m tests.faults.driver JSON}; the JSON object has C{spec} and C{config}
 of the layer, and of what the process does: C{reads}, a list of channels whose
 messages it settles; C{box}, a mailbox that it owns; C{members}, how many
-channels of that are members of C{group}.
+channels of that are members of C{group}.  A message is settled C{settle_after}
+seconds after it came, so that at any moment some are on lease.
 
 Each line of its standard input is a JSON object, an order: C{send} (a first
 number and a count of messages for C{channel}, at C{rate} a second), C{group} (the
@@ -48,6 +49,7 @@ class Driver:
         self.reads: list[str] = orders.get("reads", [])
         self.box: str = orders.get("box", "")
         self.members: int = orders.get("members", 0)
+        self.settle_after: float = orders.get("settle_after", 0.0)
         self.group: str = orders.get("group", "everyone")
         self.stopping = False
 
@@ -92,6 +94,9 @@ class Driver:
     def from_channel(self, deliveries: list[Delivery]) -> None:
         """Work: note each, and settle it."""
         tell(got=[one.message["number"] for one in deliveries])
+        self.reactor.callLater(self.settle_after, self.settle, deliveries)
+
+    def settle(self, deliveries: list[Delivery]) -> None:
         self.layer.send_batch([], deliveries).addErrback(
             lambda failure: tell(failed="settle", error=failure.getErrorMessage())
         )

@@ -24,6 +24,12 @@ PATIENCE = 90.0
 LONG = float(os.environ.get("CHANSERV_FAULTS_FACTOR", "1"))
 """How many times as much load as in the default suite: C{make faults} sets it."""
 
+SETTLE_AFTER = 0.05
+"""Seconds that a worker takes over each message."""
+
+TRY_AGAIN = 0.3
+"""Seconds between two lots of messages that are to show whether all is well again."""
+
 
 def wait_for(what: str, condition: Callable[[], object], seconds: float = PATIENCE) -> float:
     """
@@ -37,6 +43,16 @@ def wait_for(what: str, condition: Callable[[], object], seconds: float = PATIEN
         assert time.monotonic() - begin < seconds, f"not within {seconds:.0f} s: {what}"
         time.sleep(0.02)
     return time.monotonic() - begin
+
+
+def tried_for(seconds: float, condition: Callable[[], bool]) -> bool:
+    """Whether something comes true within so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 class DriverProcess:
@@ -169,7 +185,7 @@ class Crowd:
     """
     A sender, workers that read its channel, and owners of members of one group.
 
-    @ivar faults: what is wrong with what they saw; empty when all is well.
+    @ivar owners: those that are to live; a test takes out whom it kills.
     """
 
     CHANNEL = "work"
@@ -182,15 +198,13 @@ class Crowd:
             for n in range(owners)
         ]
         self.workers = [
-            DriverProcess(f"worker{n}", reads=[self.CHANNEL], **common) for n in range(workers)
+            DriverProcess(f"worker{n}", reads=[self.CHANNEL], settle_after=SETTLE_AFTER, **common)
+            for n in range(workers)
         ]
         self.sender = DriverProcess("sender", box="sender!", **common)
+        self.all = [*self.owners, *self.workers, self.sender]
         self.next_number = 0
         self.next_group = 0
-
-    @property
-    def all(self) -> list[DriverProcess]:
-        return [*self.owners, *self.workers, self.sender]
 
     def start(self) -> None:
         """Wait until each is ready."""
@@ -220,16 +234,17 @@ class Crowd:
         @return: the seconds until it did.
         """
 
-        def settled() -> bool:
-            first = self.next_number
-            self.load(5, 1000)
-            numbers = range(first, first + 5)
-            wait_for("sent or refused", lambda: all(self.answered(n) for n in numbers))
-            return all(self.outcomes(n) == ["settled"] for n in numbers) or (
-                time.sleep(0.2) or False
-            )
+        lots: list[range] = []
 
-        return wait_for("new messages are sent, received and settled", settled)
+        def settled() -> bool:
+            return any(all(self.outcomes(n) == ["settled"] for n in lot) for lot in lots)
+
+        def tried() -> bool:
+            lots.append(range(self.next_number, self.next_number + 5))
+            self.load(5, 1000)
+            return tried_for(TRY_AGAIN, settled)
+
+        return wait_for("new messages are sent, received and settled", tried)
 
     def answered(self, number: int) -> bool:
         """Whether the fate of a message is known to its sender."""
@@ -247,18 +262,19 @@ class Crowd:
         owners = self.owners if owners is None else owners
         wanted = (self.members,) * len(owners)
 
-        def reached(number: int) -> bool:
-            return wanted == tuple(dict(one.group_got).get(number, 0) for one in owners)
+        first = self.next_group
+
+        def reached() -> bool:
+            got = [dict(one.group_got) for one in owners]
+            return any(
+                wanted == tuple(one.get(number, 0) for one in got)
+                for number in range(first, self.next_group)
+            )
 
         def tried() -> bool:
-            number, self.next_group = self.next_group, self.next_group + 1
-            self.sender.tell(group=number)
-            deadline = time.monotonic() + 2
-            while time.monotonic() < deadline and number not in self.sender.group_refused:
-                if reached(number):
-                    return True
-                time.sleep(0.02)
-            return False
+            self.sender.tell(group=self.next_group)
+            self.next_group += 1
+            return tried_for(TRY_AGAIN, reached)
 
         return wait_for("a group message reaches all members", tried)
 
