@@ -8,8 +8,9 @@ L{chanserv.layers.served_store}.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
+from chanserv.core.receivable import ReceivableNames
 from chanserv.errors import ChannelLayerError, InvalidMessage
 from chanserv.layers.served_store import DeferredReader, ServedStore, closed
 from chanserv.messages import (
@@ -23,20 +24,14 @@ from chanserv.messages import (
     seal,
 )
 from chanserv.names import (
-    check_all_receivable,
     check_channel,
     check_group,
     check_receipt,
-    is_single_reader,
     made_up,
     mailbox_of,
 )
 
 T = TypeVar("T")
-
-_KNOWN_NAMES: Final = 1_024
-"""Names remembered as fit to receive from: workers ask for the same few each
-time, and checking one costs more than all the rest of an empty receive."""
 
 
 class SharedStore(ServedStore):
@@ -50,7 +45,7 @@ class SharedStore(ServedStore):
         @param config: see L{ServedStore}.
         """
         super().__init__(**config)
-        self._known: set[str] = set()
+        self._names = ReceivableNames()
 
     def put(self, channel: str, message: Message, receipt: str | None) -> None:
         """Check and put one message; see L{Store.put}."""
@@ -82,7 +77,7 @@ class SharedStore(ServedStore):
 
         On the reactor's thread.
         """
-        names = self._receivable(channels)
+        names = self._names.checked(channels)
         if limit < 1:
             raise ValueError(f"limit must be at least 1, not {limit!r}")
         return self.take(names, limit)
@@ -91,7 +86,7 @@ class SharedStore(ServedStore):
         self, channels: Iterable[str], timeout: float | None
     ) -> tuple[str, SealedMessage] | None:
         """Check, and take one message; see L{take_one}."""
-        return self.take_one(self._receivable(channels), timeout)
+        return self.take_one(self._names.checked(channels), timeout)
 
     def new_channel(self, pattern: str) -> str:
         """
@@ -160,20 +155,3 @@ class SharedStore(ServedStore):
         except ChannelLayerError as error:
             return error
         return None
-
-    def _receivable(self, channels: Iterable[str]) -> tuple[str, ...]:
-        """Check the names to receive from, the known ones by one look."""
-        if not isinstance(channels, (str, bytes)):
-            channels = tuple(channels)
-            try:
-                if self._known.issuperset(channels):
-                    return channels
-            except TypeError:
-                # Not even hashable: the check below says so.
-                pass
-        names = check_all_receivable(channels)
-        if len(self._known) > _KNOWN_NAMES:
-            self._known = set()
-        # A single-reader channel is as good as never read by two.
-        self._known.update(name for name in names if not is_single_reader(name))
-        return names

@@ -286,18 +286,6 @@ class Expiry(Scene):
         self.assertEqual(self.successResultOf(waiting)[0].message, {"receipt": "expired"})
 
 
-class Bounds(Scene):
-    def test_names_of_single_readers_are_not_remembered(self) -> None:
-        for number in range(10):
-            self.face.receive([f"single?{number}"])
-        self.assertEqual(self.layer._shared._known, set())
-
-    def test_names_that_are_remembered_have_a_bound(self) -> None:
-        for number in range(5_000):
-            self.face.receive([f"channel{number}"])
-        self.assertLess(len(self.layer._shared._known), 1_100)
-
-
 class Arguments(Scene):
     def test_a_limit_below_one_fails_without_raising(self) -> None:
         self.failureResultOf(self.layer.receive(["a"], 0), ValueError)

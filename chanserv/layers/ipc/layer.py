@@ -22,6 +22,7 @@ from chanserv.codec import MAX_ENCODED_SIZE, Codec
 from chanserv.core.capacity import CAPACITY, MAILBOX_CAPACITY, Rules, checked_seconds
 from chanserv.core.outstanding import Outstanding
 from chanserv.core.patterns import Pattern
+from chanserv.core.receivable import ReceivableNames
 from chanserv.errors import (
     ChannelLayerError,
     ConfigurationError,
@@ -43,20 +44,15 @@ from chanserv.layers.memory import EXPIRY, GROUP_EXPIRY, MAX_MESSAGE_SIZE
 from chanserv.layers.served_store import closed
 from chanserv.messages import Delivery, Forget, GroupSend, Message, Operation, Outcome, Send, seal
 from chanserv.names import (
-    check_all_receivable,
     check_channel,
     check_group,
     check_receipt,
-    is_single_reader,
     made_up,
     mailbox_of,
 )
 
 PREFIX: Final = "chanserv"
 """The name of a layer that is given none."""
-
-_KNOWN_NAMES: Final = 1_024
-"""Names remembered as fit to receive from: readers ask for the same few each time."""
 
 _HUB: Final = "hub"
 """What the one store of this layer is called where there could be many."""
@@ -146,7 +142,7 @@ class IPCChannelLayer:
         self._has_begun = False
         self._had_hub = False
         self._closing: Deferred[None] | None = None
-        self._known: set[str] = set()
+        self._names = ReceivableNames()
         self._desk = Desk(reactor, checked_seconds("patience", patience))
         self._inbox = Inbox(
             clock or reactor,
@@ -370,7 +366,7 @@ class IPCChannelLayer:
         self, channels: Sequence[str], limit: int, is_glance: bool
     ) -> Deferred[list[Delivery]]:
         try:
-            names = self._receivable(channels)
+            names = self._names.checked(channels)
         except ChannelLayerError as error:
             return fail(error)
         if limit < 1:
@@ -486,22 +482,6 @@ class IPCChannelLayer:
 
     def _receipt_came(self, channel: str) -> None:
         self._outstanding.answered(_HUB, channel)
-
-    def _receivable(self, channels: Iterable[str]) -> tuple[str, ...]:
-        """Check the names to receive from, the known ones by one look."""
-        if not isinstance(channels, (str, bytes)):
-            channels = tuple(channels)
-            try:
-                if self._known.issuperset(channels):
-                    return channels
-            except TypeError:
-                # Not even hashable: the check below says so.
-                pass
-        names = check_all_receivable(channels)
-        if len(self._known) > _KNOWN_NAMES:
-            self._known = set()
-        self._known.update(name for name in names if not is_single_reader(name))
-        return names
 
 
 def _weight(operation: wire.Operation) -> int:
