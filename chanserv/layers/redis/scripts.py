@@ -39,6 +39,9 @@ BEAT: Final = _composed("queue", "leases", "groups", "reap", "beat")
 BYE: Final = _composed("queue", "leases", "groups", "reap", "bye")
 """End a process."""
 
+NEWS: Final = _composed("feed", "news")
+"""The changes to the members behind a process's mailboxes."""
+
 STATISTICS: Final = _composed("queue", "statistics")
 """The counts of one mailbox, or of all."""
 
@@ -51,6 +54,6 @@ REACH: Final = _composed("queue", "groups", "reach")
 FLUSH: Final = _composed("flush")
 """Forget all."""
 
-ALL: Final = (OPERATE, POST, TAKE, HELLO, BEAT, BYE, STATISTICS, MEMBERS, REACH, FLUSH)
+ALL: Final = (OPERATE, POST, TAKE, HELLO, BEAT, BYE, NEWS, STATISTICS, MEMBERS, REACH, FLUSH)
 """Each of them: a new connection makes its server learn them, so that what is
 sent together runs together."""

@@ -36,7 +36,7 @@ from chanserv.layers.redis.entry import Entry, read_entry
 from chanserv.layers.redis.protocol import Word
 from chanserv.layers.redis.refusals import Refused
 from chanserv.layers.redis.script import Script
-from chanserv.layers.redis.scripts import ALL, BEAT, BYE, HELLO, OPERATE, POST, TAKE
+from chanserv.layers.redis.scripts import ALL, BEAT, BYE, HELLO, NEWS, OPERATE, POST, TAKE
 from chanserv.layers.redis.server import Server
 from chanserv.layers.redis.space import Space
 from chanserv.layers.redis.subscription import Subscription
@@ -520,13 +520,23 @@ class Shard:
         """The bell hangs: what was rung before went unheard."""
         if self.greeted:
             self._house.ready(self)
+            self._ask_for_news()
 
     def _heard(self, _: bytes, signature: bytes) -> None:
         if signature == b"flush":
             self._unsettled.clear()
             self._house.flushed(self)
+        elif signature == b"members":
+            self._ask_for_news()
         else:
             self._house.rung(self, signature.decode())
+
+    def _ask_for_news(self) -> None:
+        """Learn of changes to members, which else come with the next take."""
+        if self.greeted:
+            asking = self._run(NEWS, self._process)
+            asking.addCallback(lambda feeds: self._house.fed(self, feeds))
+            asking.addErrback(self._unheard)
 
     def _unheard(self, failure: Failure) -> None:
         """

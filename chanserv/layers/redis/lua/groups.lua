@@ -14,8 +14,13 @@ local function change(mailbox, deadline, group, channel, kept)
   local length = call('RPUSH', key, string.format('%d %d %s %s', number, deadline, group, channel))
   if length > MOST_CHANGES then
     call('DEL', key, PREFIX .. 'owner:' .. mailbox)
-  else
-    call('PEXPIRE', key, kept)
+    return
+  end
+  call('PEXPIRE', key, kept)
+  if length == 1 then
+    -- The owner asks at once: should this store be lost, it knows its members.
+    local owner = call('GET', PREFIX .. 'owner:' .. mailbox)
+    if owner then call('PUBLISH', PREFIX .. 'bell:' .. owner, 'members') end
   end
 end
 
