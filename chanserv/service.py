@@ -369,8 +369,12 @@ class ChanservService(Service):
 
 
 def _summary(config: Config, spec: Any) -> str:
-    site = f"{config.settings} with " if config.settings else "no site, "
-    layer = spec if isinstance(spec, str) else str(spec.get("BACKEND", spec))
-    layer = without_secrets(layer)
+    if config.settings is None:
+        return f"no site, layer {_shown(spec)}"
     threads = f"{config.threads} thread{'' if config.threads == 1 else 's'}"
-    return f"{site}{threads}, layer {layer}"
+    return f"{config.settings} with {threads}, layer {_shown(spec)}"
+
+
+def _shown(spec: Any) -> str:
+    """A layer as it may be named in the log."""
+    return without_secrets(spec if isinstance(spec, str) else str(spec.get("BACKEND", spec)))

@@ -18,8 +18,14 @@ from tests.end_to_end.split import LAYERS, PATIENCE, Part, Split, eventually, sp
 from tests.processes import CLEAN_EXITS
 
 
-@pytest.fixture(params=LAYERS)
+@pytest.fixture(params=["ipc", "redis"])
 def site(request: pytest.FixtureRequest) -> Iterator[Split]:
+    with split(request.param) as made:
+        yield made
+
+
+@pytest.fixture(params=LAYERS)
+def any_site(request: pytest.FixtureRequest) -> Iterator[Split]:
     with split(request.param) as made:
         yield made
 
@@ -57,7 +63,8 @@ def status_of(answer: bytes) -> int:
     return int(answer.split(b" ", 2)[1])
 
 
-def test_requests_bodies_sockets_and_groups_reach_across_processes(site: Split) -> None:
+def test_requests_bodies_sockets_and_groups_reach_across_processes(any_site: Split) -> None:
+    site = any_site
     (one, other), workers = together(site, 2, 2)
 
     async def visit() -> None:
