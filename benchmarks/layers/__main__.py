@@ -42,6 +42,7 @@ def layers_over(where: Path, sockets: Sequence[Path], peers: Path | None) -> lis
                     batches=False,
                     counts=False,
                     once=True,
+                    broadcasts=3,
                 )
             )
     return found

@@ -20,26 +20,13 @@ from twisted.internet.task import deferLater
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 
+from benchmarks.layers.traffic import PAUSE, TEXT, Heard
 from chanserv.interfaces import IChannelLayer
 from chanserv.layers import make_layer
 from chanserv.messages import Delivery, Send
 
-TEXT: Final = "x" * 100
-"""What a message says: as much as a line of chat."""
-
 JOINING: Final = 100
 """Members that are added at a time."""
-
-PAUSE: Final = 0.002
-"""Seconds between two messages whose delay is measured: the layer is idle then."""
-
-
-@dataclass
-class Heard:
-    """What has come of one group message: for how many members, and after how long."""
-
-    members: int = 0
-    seconds: float = 0.0
 
 
 @dataclass

@@ -17,18 +17,10 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Final
 
-TEXT: Final = "x" * 100
+from benchmarks.layers.traffic import PAUSE, TEXT, Heard
+
 JOINING: Final = 20
 """Members added at a time: each takes a connection, of which there are a hundred."""
-PAUSE: Final = 0.002
-
-
-@dataclass
-class Heard:
-    """What has come of one group message: for how many members, and after how long."""
-
-    members: int = 0
-    seconds: float = 0.0
 
 
 @dataclass

@@ -24,9 +24,6 @@ BATCH: Final = 100
 DELAYS: Final = 150
 """Messages whose delay is measured in a round."""
 
-BROADCASTS: Final = 5
-"""Group messages of a round, one after the other."""
-
 
 Program: TypeAlias = tuple[str, ...]
 """A command line."""
@@ -46,6 +43,7 @@ class Layer:
     @ivar batches: whether it has any.
     @ivar counts: whether it can say how many messages it was given.
     @ivar once: whether one round is enough: it takes as long as all others together.
+    @ivar broadcasts: group messages of a round, one after the other.
     """
 
     name: str
@@ -55,6 +53,7 @@ class Layer:
     batches: bool = True
     counts: bool = True
     once: bool = False
+    broadcasts: int = 5
 
 
 @dataclass(frozen=True)
@@ -118,12 +117,12 @@ def measure_group(layer: Layer, cast: Cast, members: int, spread: int) -> dict[r
     with opened(layer, cast, spread):
         ask_all(readers, "join", name, "group", members // spread)
         before = sender.ask("messages", name) if layer.counts else 0
-        for number in range(BROADCASTS):
+        for number in range(layer.broadcasts):
             sender.ask("send_group", name, "group", number)
             heard = ask_all(readers, "heard", name, number, members // spread)
             milliseconds.append(max(heard) * 1e3)
         if layer.counts:
-            figures[pushes] = (sender.ask("messages", name) - before) / BROADCASTS
+            figures[pushes] = (sender.ask("messages", name) - before) / layer.broadcasts
     figures[times] = median(milliseconds)
     return figures
 
