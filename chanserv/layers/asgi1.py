@@ -19,13 +19,13 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from chanserv.core.defaults import MAX_MESSAGE_SIZE
 from chanserv.errors import ChannelLayerError, LayerUnavailable
 from chanserv.interfaces import IBlockingChannelLayer, IChannelLayer
 from chanserv.layers.asgi1_calls import Asgi1Calls
 from chanserv.layers.asgi1_face import Asgi1Face
 from chanserv.layers.asgi1_reception import Reception
 from chanserv.layers.asgi1_threads import Lane, Taken
-from chanserv.layers.memory import MAX_MESSAGE_SIZE
 from chanserv.messages import Delivery, GroupSend, Message, Operation, SealedMessage, Send, seal
 from chanserv.names import check_all_receivable, check_channel, check_group, mailbox_of
 

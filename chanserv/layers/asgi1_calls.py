@@ -25,6 +25,8 @@ from typing import Any, Final
 from twisted.logger import Logger
 
 from chanserv.core.capacity import checked_count
+from chanserv.core.defaults import EXPIRY, GROUP_EXPIRY, MAX_MESSAGE_SIZE
+from chanserv.core.statistics import STATISTICS_NAMES
 from chanserv.errors import (
     ChannelFull,
     ChannelLayerError,
@@ -34,7 +36,6 @@ from chanserv.errors import (
     MessageTooLarge,
 )
 from chanserv.layers.asgi1_traits import error_class_of, extensions_of, seconds_of, takes_block
-from chanserv.layers.memory import EXPIRY, GROUP_EXPIRY, MAX_MESSAGE_SIZE
 from chanserv.messages import (
     Forget,
     GroupSend,
@@ -57,16 +58,6 @@ sockets, in some ten megabytes.  Past it the oldest is left to the group expiry.
 
 COUNTED_MAILBOXES: Final = 1_024
 """Mailboxes with counts of their own: more than a site has channels."""
-
-STATISTICS: Final = (
-    "messages_count",
-    "channel_full_count",
-    "messages_expired_count",
-    "messages_lost_count",
-    "messages_pending",
-    "messages_max_age",
-)
-"""What statistics hold."""
 
 _log = Logger()
 
@@ -102,7 +93,7 @@ class Asgi1Calls:
         self._lock = threading.RLock()
         # Under the lock:
         self._groups_of: dict[str, set[str]] = {}
-        self._totals = dict.fromkeys(STATISTICS, 0)
+        self._totals = dict.fromkeys(STATISTICS_NAMES, 0)
         self._counts: dict[str, dict[str, int]] = {}
 
     # Messages
@@ -255,7 +246,7 @@ class Asgi1Calls:
         with self._lock:
             self._groups_of.clear()
             self._counts.clear()
-            self._totals = dict.fromkeys(STATISTICS, 0)
+            self._totals = dict.fromkeys(STATISTICS_NAMES, 0)
 
     def totals(self) -> Mapping[str, int]:
         """The statistics of all channels."""
@@ -268,7 +259,7 @@ class Asgi1Calls:
     def counts(self, mailbox: str) -> Mapping[str, int]:
         """The statistics of one mailbox."""
         with self._lock:
-            ours = dict(self._counts.get(mailbox) or dict.fromkeys(STATISTICS, 0))
+            ours = dict(self._counts.get(mailbox) or dict.fromkeys(STATISTICS_NAMES, 0))
         if self._counts_itself:
             return _statistics(self._do(self._layer.channel_statistics, mailbox), ours)
         return ours
@@ -284,7 +275,7 @@ class Asgi1Calls:
             if counts is None:
                 if len(self._counts) >= COUNTED_MAILBOXES:
                     del self._counts[next(iter(self._counts))]
-                counts = self._counts[mailbox] = dict.fromkeys(STATISTICS, 0)
+                counts = self._counts[mailbox] = dict.fromkeys(STATISTICS_NAMES, 0)
             counts[name] += 1
 
     # Inside
@@ -353,5 +344,5 @@ def _statistics(theirs: Mapping[str, Any], ours: Mapping[str, int]) -> dict[str,
     """Their figures, and for what they do not know ours."""
     return {
         name: int(theirs[name]) if theirs.get(name) is not None else ours[name]
-        for name in STATISTICS
+        for name in STATISTICS_NAMES
     }

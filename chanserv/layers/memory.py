@@ -8,7 +8,7 @@ and tests.  Its cost is a lock and a few dictionary look-ups for each message.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -22,6 +22,7 @@ from chanserv.core.capacity import (
     checked_count,
     checked_seconds,
 )
+from chanserv.core.defaults import EXPIRY, GROUP_EXPIRY, MAX_MESSAGE_SIZE
 from chanserv.core.patterns import NamePatterns, Pattern
 from chanserv.errors import ChannelLayerError
 from chanserv.interfaces import IBlockingChannelLayer, IChannelLayer
@@ -29,18 +30,6 @@ from chanserv.layers.memory_face import MemoryFace
 from chanserv.layers.served_store import DeferredReader
 from chanserv.layers.shared_store import SharedStore
 from chanserv.messages import Delivery, Message, Operation
-
-EXPIRY: Final = 60.0
-"""Seconds that a message waits: the spec's figure; past it, whoever waits for
-the answer has given up."""
-
-GROUP_EXPIRY: Final = 86_400.0
-"""Seconds that a membership lasts: the spec's figure, the longest that a
-socket is expected to live."""
-
-MAX_MESSAGE_SIZE: Final = 4 * 1024 * 1024
-"""Bytes in one message: four times what the spec asks for, and small enough
-that a full channel of such messages does not end the process."""
 
 
 @implementer(IChannelLayer)

@@ -9,10 +9,10 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from chanserv.core.capacity import CAPACITY, MAILBOX_CAPACITY, Rules
+from chanserv.core.defaults import EXPIRY, GROUP_EXPIRY, MAX_MESSAGE_SIZE
 from chanserv.core.patterns import Pattern
 from chanserv.layers.ipc.layer import IPCChannelLayer
 from chanserv.layers.local import SplitChannelLayer, SplitDelivery
-from chanserv.layers.memory import EXPIRY, GROUP_EXPIRY, MAX_MESSAGE_SIZE
 from chanserv.layers.redis.addresses import Host, servers_from_config
 from chanserv.layers.redis.layer import RedisChannelLayer
 from chanserv.layers.redis.shard import OWNER_LEASE, READER_LEASE

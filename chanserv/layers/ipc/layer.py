@@ -20,6 +20,7 @@ from zope.interface import implementer
 
 from chanserv.codec import MAX_ENCODED_SIZE, Codec
 from chanserv.core.capacity import CAPACITY, MAILBOX_CAPACITY, Rules, checked_seconds
+from chanserv.core.defaults import EXPIRY, GROUP_EXPIRY, MAX_MESSAGE_SIZE
 from chanserv.core.outstanding import Outstanding
 from chanserv.core.patterns import Pattern
 from chanserv.core.receivable import ReceivableNames
@@ -40,7 +41,6 @@ from chanserv.layers.ipc.options import HubOptions, differences
 from chanserv.layers.ipc.place import Place
 from chanserv.layers.ipc.seat import Seat
 from chanserv.layers.ipc.stream import FRAME_BYTES
-from chanserv.layers.memory import EXPIRY, GROUP_EXPIRY, MAX_MESSAGE_SIZE
 from chanserv.layers.served_store import closed
 from chanserv.messages import Delivery, Forget, GroupSend, Message, Operation, Outcome, Send, seal
 from chanserv.names import (

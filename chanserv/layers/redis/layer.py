@@ -28,15 +28,16 @@ from chanserv.core.capacity import (
     checked_count,
     checked_seconds,
 )
+from chanserv.core.defaults import EXPIRY, GROUP_EXPIRY, MAX_MESSAGE_SIZE
 from chanserv.core.outstanding import Outstanding
 from chanserv.core.patterns import NamePatterns, Pattern
+from chanserv.core.statistics import STATISTICS_NAMES
 from chanserv.errors import (
     ChannelLayerError,
     ConfigurationError,
     LayerUnavailable,
 )
 from chanserv.interfaces import IChannelLayer
-from chanserv.layers.memory import EXPIRY, GROUP_EXPIRY, MAX_MESSAGE_SIZE
 from chanserv.layers.redis.addresses import Host, servers_from_config
 from chanserv.layers.redis.entry import Entry
 from chanserv.layers.redis.mirrors import Mirrors
@@ -60,16 +61,6 @@ T = TypeVar("T")
 
 SCANNED: Final = 500
 """Keys that one step of a flush looks at: a millisecond of the server's time."""
-
-STATISTICS_NAMES: Final = (
-    "messages_count",
-    "channel_full_count",
-    "messages_expired_count",
-    "messages_lost_count",
-    "messages_pending",
-    "messages_max_age",
-)
-"""What C{lua/statistics.lua} returns, in its order."""
 
 
 @implementer(IChannelLayer)
