@@ -129,10 +129,11 @@ class Receiving:
         return any(mailbox in channels for channels in self._watches)
 
     def idle(self) -> bool:
-        """Whether nothing is under way: each watch waits for a bell of each shard."""
-        return not any(
-            watch.receives and (watch.asking or len(watch.armed) < len(self._shards))
-            for watch in self._watches.values()
+        """Whether nothing is under way: each watch waits for the bells of all shards
+        that can be reached."""
+        greeted = {shard for shard in self._shards if shard.greeted}
+        return not self._under_way and all(
+            watch.armed >= greeted for watch in self._watches.values() if watch.receives
         )
 
     # Receives
@@ -165,14 +166,14 @@ class Receiving:
         names = frozenset(channels)
         watch = self._watches.pop(names, None)
         if watch is None:
+            if len(self._watches) >= IDLE_WATCHES:
+                self._forget_idle()
             text = "\n".join(sorted(names))
             signature = blake2b(text.encode(), digest_size=12).hexdigest()
             watch = Watch(signature, dict.fromkeys(channels))
             self._by_signature[signature] = watch
         # The last used stand last.
         self._watches[names] = watch
-        if len(self._watches) > IDLE_WATCHES:
-            self._forget_idle()
         return watch
 
     def _forget_idle(self) -> None:
@@ -282,12 +283,11 @@ class Receiving:
     def _give_away(self, shard: Shard, entries: list[Entry]) -> None:
         """Give what one watch could not use to others, or put it back."""
         back: list[Entry] = []
-        for entry in entries:
-            watch = self._reader_of(entry.mailbox)
-            if watch is None or any(one.mailbox == entry.mailbox for one in back):
-                back.append(entry)
-            else:
-                self._hand_out(shard, watch, [entry])
+        for mailbox in dict.fromkeys(entry.mailbox for entry in entries):
+            rest = [entry for entry in entries if entry.mailbox == mailbox]
+            while rest and (watch := self._reader_of(mailbox)) is not None:
+                rest = self._hand_out(shard, watch, rest)
+            back += rest
         if not back:
             return
         words: list[Word] = []

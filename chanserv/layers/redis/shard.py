@@ -235,7 +235,7 @@ class Shard:
 
     def reached(self) -> Deferred[Any]:
         """Fires when commands go out; fails with L{LayerUnavailable}."""
-        return self._connection.call("PING")
+        return self.call("PING")
 
     # Commands
 

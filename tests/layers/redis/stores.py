@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any, ClassVar
 
-from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
@@ -16,6 +15,14 @@ from chanserv.errors import LayerUnavailable
 from chanserv.layers.redis.layer import RedisChannelLayer
 from chanserv.layers.redis.shard import OWNER_LEASE, Shard
 from tests.redis_servers import RedisServer, redis_servers
+
+
+def the_reactor() -> Any:
+    """The one that runs the tests."""
+    from twisted.internet import reactor
+
+    return reactor
+
 
 STEP = 1.5
 """Seconds by which the clock is moved while the dead are to be found: less than
@@ -102,7 +109,7 @@ class StoresCase(TestCase):
             def clock_offset(self) -> int:
                 return case.offset
 
-        made = MovableLayer.for_reactor(reactor, **self.config)
+        made = MovableLayer.for_reactor(the_reactor(), **self.config)
         self.layers.append(made)
         return made
 
@@ -138,7 +145,7 @@ class StoresCase(TestCase):
         while quiet < 2:
             await gatherResults([_deferred(has_heard(layer)) for layer in self.living])
             # Where a server is away, there is nothing to wait for but a turn.
-            await deferLater(reactor, 0, lambda: None)
+            await deferLater(the_reactor(), 0, lambda: None)
             idle = all(layer._receiving.idle() for layer in self.living)
             quiet = quiet + 1 if idle else 0
 
