@@ -29,9 +29,9 @@ class TwoMemoryLayersAsOneKeepTheContract(SplitContract, TestCase):
 
 class Sides(TestCase):
     def setUp(self) -> None:
-        clock = Clock()
-        self.ordinary = MemoryChannelLayer(clock=clock)
-        self.rest = MemoryChannelLayer(clock=clock)
+        self.clock = Clock()
+        self.ordinary = MemoryChannelLayer(clock=self.clock)
+        self.rest = MemoryChannelLayer(clock=self.clock)
         self.layer = SplitChannelLayer(self.ordinary, self.rest)
 
     def here(self, waiting: Deferred[Any]) -> Any:
@@ -121,7 +121,7 @@ class Sides(TestCase):
             [fine, InvalidMessage, InvalidMessage, InvalidChannelName, InvalidMessage, fine],
         )
 
-    def test_statistics_add_up(self) -> None:
+    def test_statistics_add_up_but_for_the_age(self) -> None:
         self.here(self.layer.send("a", {}))
         self.here(self.layer.group_add("g", "a"))
         self.here(self.layer.send_group("g", {}))
@@ -130,6 +130,9 @@ class Sides(TestCase):
             self.here(self.layer.global_statistics()),
         ):
             self.assertEqual((counts["messages_count"], counts["messages_pending"]), (2, 2))
+        self.clock.advance(5)
+        counts = self.here(self.layer.global_statistics())
+        self.assertEqual(counts["messages_max_age"], 5)
 
     def test_it_says_of_itself_what_both_can(self) -> None:
         self.assertEqual(self.layer.extensions, {"groups", "flush", "statistics"})
