@@ -73,7 +73,9 @@ class IChannelLayer(Interface):
         an interface server ends the memberships of a connection that is gone,
         whatever the site's consumers do or leave undone.
 
-        One operation that fails does not keep the others back.
+        One operation that fails does not keep the others back.  But once a send
+        has found its channel full, the rest of the batch that goes there fails
+        too: an answer in parts must not lose one from its middle.
 
         Where the whole trip fails, nothing of it is sent again.  What was to
         be settled is then lost, as soon as the store can be told: see

@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from chanserv.core.batch import attempt_all
 from chanserv.core.defaults import MAX_MESSAGE_SIZE
 from chanserv.errors import ChannelLayerError, LayerUnavailable
 from chanserv.interfaces import IBlockingChannelLayer, IChannelLayer
@@ -204,10 +205,10 @@ class Asgi1ChannelLayer:
     def _put_all(
         self, operations: Sequence[Operation | ChannelLayerError]
     ) -> list[ChannelLayerError | None]:
-        errors = [
-            one if isinstance(one, ChannelLayerError) else self._calls.attempt(one)
-            for one in operations
-        ]
+        def attempt(one: Operation | ChannelLayerError) -> ChannelLayerError | None:
+            return one if isinstance(one, ChannelLayerError) else self._calls.attempt(one)
+
+        errors = attempt_all(operations, attempt)
         self._reception.sent(None)
         return errors
 

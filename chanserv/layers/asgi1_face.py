@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 from zope.interface import implementer
 
+from chanserv.core.batch import attempt_all
 from chanserv.errors import ChannelFull, ChannelLayerError, LayerUnavailable, MessageTooLarge
 from chanserv.interfaces import IBlockingChannelLayer
 from chanserv.layers.asgi1_calls import Asgi1Calls
@@ -76,7 +77,7 @@ class Asgi1Face:
 
     def send_batch(self, operations: Sequence[Operation]) -> list[ChannelLayerError | None]:
         """See L{IBlockingChannelLayer}."""
-        errors = [self._do(self._calls.attempt, operation) for operation in operations]
+        errors = attempt_all(operations, lambda one: self._do(self._calls.attempt, one))
         self._sent(None)
         return errors
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
+from chanserv.core.batch import attempt_all
 from chanserv.core.receivable import ReceivableNames
 from chanserv.errors import ChannelLayerError, InvalidMessage
 from chanserv.layers.served_store import DeferredReader, ServedStore, closed
@@ -68,8 +69,8 @@ class SharedStore(ServedStore):
             self._store.put_group(group, sealed, self._now())
 
     def put_all(self, operations: Iterable[Operation]) -> list[ChannelLayerError | None]:
-        """Do each operation; return its error, or L{None}, in its place."""
-        return [self._attempt(operation) for operation in operations]
+        """Do each operation; see L{attempt_all}."""
+        return attempt_all(operations, self._attempt)
 
     def receive(self, channels: Iterable[str], limit: int) -> list[Delivery] | DeferredReader:
         """

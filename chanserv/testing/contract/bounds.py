@@ -6,7 +6,7 @@ import re
 
 from chanserv.errors import ChannelFull
 from chanserv.interfaces import IChannelLayer
-from chanserv.messages import GroupSend, Send
+from chanserv.messages import GroupSend, Operation, Send
 from chanserv.testing.contract.case import LayerCase
 
 
@@ -62,6 +62,25 @@ class Bounds(LayerCase):
         self.assertEqual([type(error) for error in errors[2:]], [ChannelFull, type(None)])
         self.assertEqual(errors[:2], [None, None])
         self.assertEqual(self.numbers(await self.read(layer, "two")), [9])
+
+    async def test_a_batch_that_found_a_channel_full_sends_no_more_there(self) -> None:
+        layer = await self.layer(capacity=1)
+        await layer.group_add("group", "process!x")
+        # Readers who make room while the batch is under way.
+        waiting = [layer.receive(["channel"]) for _ in range(2)]
+        operations: list[Operation] = []
+        for number in range(10):
+            operations += [Send("channel", {"number": number}), GroupSend("group", {})]
+        errors = (await layer.send_batch(operations))[::2]
+        sent = errors.index(next(filter(None, errors)))
+        self.assertEqual([type(error) for error in errors[sent:]], [ChannelFull] * (10 - sent))
+        got = []
+        for receive in waiting:
+            self.leave(receive)
+            receive.cancel()
+            got += await receive
+        got += await self.read(layer, "channel")
+        self.assertEqual(sorted(self.numbers(got)), list(range(sent)))
 
     async def test_capacity_by_pattern_is_by_glob_or_regular_expression(self) -> None:
         rules = {"small.*": 1, re.compile(r"large\.\d+$"): 5}
