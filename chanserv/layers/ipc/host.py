@@ -59,6 +59,11 @@ class GuestConnection(Stream):
 
     # Stream
 
+    def dataReceived(self, data: bytes) -> None:
+        """See L{Stream}: what is answered at once goes at once."""
+        super().dataReceived(data)
+        self.flush()
+
     def payload_received(self, payload: bytes) -> None:
         """See L{Stream.payload_received}."""
         if self._session is None:

@@ -25,6 +25,10 @@ MAX_UNSENT: Final = 64 * 1024 * 1024
 """Bytes of one process that the hub has not read: as much as a hundred full-grown
 channels' worth of common messages, or sixteen of the largest.  Past it they fail."""
 
+SECOND_LOOK: Final = 0.5
+"""Seconds between the end of the answer time-out and the verdict: should it be this
+process that stood still, the answers are there to be read, and this lets it."""
+
 ANSWER_TIMEOUT: Final = 10.0
 """Seconds without an answer after which the hub's process is taken for stopped:
 a healthy one answers in thousandths, so what asks need not wait for longer."""
@@ -153,6 +157,7 @@ class RemoteLink(Stream):
         self._unanswered: deque[Deferred[Any] | None] = deque()
         self._is_stalled = False
         self._timer: IDelayedCall | None = None
+        self._has_looked = False
         self._heard_at = 0.0
         self._leaving: IDelayedCall | None = None
         self._reason: LayerUnavailable | None = None
@@ -214,7 +219,13 @@ class RemoteLink(Stream):
         wait = self._heard_at + self._answer_timeout - self._reactor.seconds()
         if wait > 0:
             self._timer = self._reactor.callLater(wait, self._look)
+            self._has_looked = False
             return
+        if not self._has_looked:
+            self._has_looked = True
+            self._timer = self._reactor.callLater(SECOND_LOOK, self._look)
+            return
+        self._has_looked = False
         self._is_stalled = True
         error = self._stalled()
         self._log.warn("{error}", error=error)
@@ -285,7 +296,7 @@ class RemoteLink(Stream):
     def _hang_up(self, _result: object) -> None:
         if not self._is_over:
             # What has come for nobody goes back first.
-            self._flush()
+            self.flush()
             self.transport.unregisterProducer()
             self.transport.loseConnection()
 

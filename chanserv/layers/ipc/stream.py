@@ -17,6 +17,7 @@ from zope.interface import implementer
 from chanserv.errors import ChannelLayerError
 from chanserv.layers.ipc.frames import FrameReader, framed
 from chanserv.layers.ipc.wire import packed
+from chanserv.sockets import write_promptly
 
 FRAME_BYTES: Final = 256 * 1024
 """Bytes that are put together into one frame, though the last thing in it may take
@@ -107,13 +108,19 @@ class Stream(Protocol):
         self._outgoing.add(thing, weight)
         if not self._flush_is_due:
             self._flush_is_due = True
-            self._reactor.callLater(0, self._flush)
+            self._reactor.callLater(0, self._end_turn)
         if self._outgoing.weight > CONGESTED_BYTES:
             self._consider()
 
     def put_payload(self, payload: bytes) -> None:
         """Send a frame of its own, now."""
         self.transport.write(framed(payload))
+
+    def flush(self) -> None:
+        """Send what has been put here, as far as the transport takes it."""
+        while self._outgoing and not self._transport_is_full and not self._is_over:
+            write_promptly(self.transport, framed(packed(self._outgoing.take())))
+        self._consider()
 
     def unsent(self) -> int:
         """Bytes that wait here, beside those that the transport has taken."""
@@ -172,7 +179,7 @@ class Stream(Protocol):
     def resumeProducing(self) -> None:
         """See L{IPushProducer}: it is empty."""
         self._transport_is_full = False
-        self._flush()
+        self.flush()
 
     def stopProducing(self) -> None:
         """See L{IPushProducer}: the connection is ending."""
@@ -194,11 +201,9 @@ class Stream(Protocol):
             self._log.failure("A connection of an IPC layer is cut")
             self.abort()
 
-    def _flush(self) -> None:
+    def _end_turn(self) -> None:
         self._flush_is_due = False
-        while self._outgoing and not self._transport_is_full and not self._is_over:
-            self.transport.write(framed(packed(self._outgoing.take())))
-        self._consider()
+        self.flush()
 
     def _consider(self) -> None:
         """See whether the congestion has come or gone."""

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from chanserv.layers.ipc import IPCChannelLayer
+from chanserv.layers.ipc.seat import State
 
 
 def make_directory(test: Any) -> str:
@@ -32,7 +33,13 @@ def vanish(layer: IPCChannelLayer) -> Deferred[None]:
     sockets and lets go of its lock, and nothing else is done.
     """
     seat = layer._seat
+    seat.state = State.CLOSED
     host, seat.host = seat.host, None
+    if seat._timer is not None:
+        seat._timer.cancel()
+        seat._timer = None
+    if seat._connecting is not None:
+        seat._connecting.cancel()
     if seat._remote is not None:
         seat._remote.abort()
     gone = succeed(None)
