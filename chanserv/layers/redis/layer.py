@@ -44,7 +44,7 @@ from chanserv.layers.redis.mirrors import Mirrors
 from chanserv.layers.redis.protocol import Word
 from chanserv.layers.redis.receiving import Receiving
 from chanserv.layers.redis.scripts import FLUSH, MEMBERS, STATISTICS
-from chanserv.layers.redis.sending import Sending, lost_receipts
+from chanserv.layers.redis.sending import Sending
 from chanserv.layers.redis.shard import OWNER_LEASE, READER_LEASE, Leases, Shard, Table
 from chanserv.layers.redis.space import PREFIX, Space
 from chanserv.layers.redis.turns import Turns, all_done
@@ -350,7 +350,6 @@ class RedisChannelLayer:
 
     async def _flush(self) -> None:
         await all_done([Deferred.fromCoroutine(self._flush_shard(one)) for one in self._shards])
-        self._mirrors.clear()
         self._outstanding.clear()
 
     async def _flush_shard(self, shard: Shard) -> None:
@@ -408,20 +407,21 @@ class RedisChannelLayer:
         """See L{House<chanserv.layers.redis.shard.House>}."""
         return self._mirrors.put_back(shard.name, shard.now, self._sending.capacity_of)
 
-    def emptied(self, shard: Shard) -> Iterable[list[Word]]:
+    def owed(self, shard: Shard) -> list[str]:
         """See L{House<chanserv.layers.redis.shard.House>}."""
-        lost = self._outstanding.lost(shard.name)
-        if lost:
-            self._log.warn(
-                "{count} messages of this process are lost with the data of Redis {name}",
-                count=len(lost),
-                name=shard.name,
-            )
-            yield lost_receipts(lost)
+        return self._outstanding.lost(shard.name)
+
+    def still_owed(self, shard: Shard, channels: list[str]) -> None:
+        """See L{House<chanserv.layers.redis.shard.House>}."""
+        for channel in channels:
+            self._outstanding.asked(shard.name, channel)
+
+    def mailboxes(self) -> list[str]:
+        """See L{House<chanserv.layers.redis.shard.House>}."""
+        return self._mirrors.mailboxes()
 
     def flushed(self, shard: Shard) -> None:
         """See L{House<chanserv.layers.redis.shard.House>}."""
-        self._mirrors.clear()
         self._outstanding.clear()
 
     # Inside

@@ -48,10 +48,9 @@ class Mirrors:
                 mirror.clear()
             mirror.note(_members(content) if kind == b"all" else map(_change, content))
 
-    def clear(self) -> None:
-        """Forget all: the layer has been flushed."""
-        for mirror in self._mirrors.values():
-            mirror.clear()
+    def mailboxes(self) -> list[str]:
+        """The mailboxes of which anything is known."""
+        return list(self._mirrors)
 
     def put_back(
         self, shard: str, now: float, capacity_of: Callable[[str], tuple[int, str]]

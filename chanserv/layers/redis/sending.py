@@ -409,14 +409,6 @@ class Sending:
             await here.operate(strike)
 
 
-def lost_receipts(channels: Iterable[str]) -> list[Word]:
-    """The words that tell C{channels} of messages lost with their store."""
-    words: list[Word] = []
-    for channel in channels:
-        words += ("o", channel)
-    return words
-
-
 def errors_of(
     run: Iterable[tuple[int, Prepared]], error: ChannelLayerError, errors: Errors
 ) -> None:

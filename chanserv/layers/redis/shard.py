@@ -118,8 +118,15 @@ class House(Protocol):
     def put_back(self, shard: Shard) -> Iterable[list[Word]]:
         """The operations that put back what this process knows of memberships."""
 
-    def emptied(self, shard: Shard) -> Iterable[list[Word]]:
-        """The store has lost all that it held.  What is to be done in the new one."""
+    def owed(self, shard: Shard) -> list[str]:
+        """The store has lost all that it held: take the channels that wait for
+        receipts from it, each as often as it does."""
+
+    def still_owed(self, shard: Shard, channels: list[str]) -> None:
+        """They could not be told."""
+
+    def mailboxes(self) -> list[str]:
+        """The mailboxes that are read here."""
 
     def flushed(self, shard: Shard) -> None:
         """Somebody has flushed the store."""
@@ -192,6 +199,7 @@ class Shard:
         # Signatures that are known there, and since when; and those to forget.
         self._known: dict[str, float] = {}
         self._forget: list[str] = []
+        self._losses = 0
         self._stopping = False
 
     # Life
@@ -398,29 +406,33 @@ class Shard:
         now, known, born, raws, tables = answer
         self._set_clock(now)
         run_id = await self._ask_run_id(link)
-        first, emptied = self._born is None, self._born not in (None, born)
-        mended = not first and (not known or run_id != self._run_id)
-        self._born, self._run_id = born, run_id
-        if mended:
-            await self._mend(link, emptied)
+        if self._born is not None and (not known or run_id != self._run_id):
+            await self._mend(link, emptied=born != self._born)
         else:
             self._house.fed(self, tables)
+        # Not before: should this connection break, the next one mends it all.
+        self._born, self._run_id = born, run_id
         if known and self._unsettled:
             await self._settle_again(link)
         else:
             self._unsettled.clear()
         entries = [read_entry(raw, self._unanswered, n) for n, raw in enumerate(raws)]
         self._answered, self._unanswered = self._unanswered, 0
-        self._reactor.callLater(0, self._greeted, entries)
+        self._reactor.callLater(0, self._greeted, entries, self._losses)
 
-    def _greeted(self, entries: list[Entry]) -> None:
+    def _greeted(self, entries: list[Entry], losses: int) -> None:
         """Go on, once the connection is for everybody."""
         if self._stopping:
             return
-        self.greeted = True
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
+        # It may be gone already.
+        self.greeted = losses == self._losses
         if entries:
             self._house.recovered(self, entries)
-        self._house.ready(self)
+        if self.greeted:
+            self._house.ready(self)
 
     async def _mend(self, link: Commands, emptied: bool) -> None:
         """Put back what the store has lost."""
@@ -435,9 +447,25 @@ class Shard:
             what=what,
             count=count,
         )
-        if emptied:
-            for words in self._house.emptied(self):
-                await self._operate_on(link, words)
+        owed = self._house.owed(self) if emptied else []
+        if owed:
+            await self._tell_lost(link, owed)
+
+    async def _tell_lost(self, link: Commands, owed: list[str]) -> None:
+        """Give the receipts that the store can give no more."""
+        self._log.warn(
+            "{count} messages that this process sent are lost with the data of Redis {name}",
+            count=len(owed),
+            name=self.name,
+        )
+        words: list[Word] = []
+        for channel in owed:
+            words += ("o", channel)
+        try:
+            await self._operate_on(link, words)
+        except LayerUnavailable:
+            self._house.still_owed(self, owed)
+            raise
 
     async def _settle_again(self, link: Commands) -> None:
         again = dict(self._unsettled)
@@ -463,6 +491,7 @@ class Shard:
     def _lost(self) -> None:
         """The connection for commands is gone."""
         self.greeted = False
+        self._losses += 1
 
     # The sign of life
 
@@ -526,6 +555,7 @@ class Shard:
         if signature == b"flush":
             self._unsettled.clear()
             self._house.flushed(self)
+            self._ask_for_news()
         elif signature == b"members":
             self._ask_for_news()
         else:
@@ -533,8 +563,9 @@ class Shard:
 
     def _ask_for_news(self) -> None:
         """Learn of changes to members, which else come with the next take."""
-        if self.greeted:
-            asking = self._run(NEWS, self._process)
+        mailboxes = self._house.mailboxes()
+        if self.greeted and mailboxes:
+            asking = self._run(NEWS, self._process, *mailboxes)
             asking.addCallback(lambda feeds: self._house.fed(self, feeds))
             asking.addErrback(self._unheard)
 
