@@ -77,6 +77,7 @@ class _Made(NamedTuple):
     @ivar thread: what runs the layer; L{None} where nothing must.
     """
 
+    layer: IChannelLayer
     face: IBlockingChannelLayer
     pid: int
     thread: ReactorThread | None
@@ -198,6 +199,16 @@ class LayerOfEachProcess:
         """See L{IBlockingChannelLayer}."""
         return self.face.channel_statistics(channel)
 
+    def close(self) -> None:
+        """
+        Give up this process's connections now, and not only when nobody has
+        this any more.  A later call makes others.
+        """
+        made = self._made
+        if made is not None and made.usable and made.thread is not None:
+            self._made = None
+            made.thread.close(made.layer)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._spec, self._config)
 
@@ -224,14 +235,14 @@ class LayerOfEachProcess:
                     f"this process has no reactor for the {type(layer).__name__} that the "
                     f"dotted path leads to: name the layer by a URL, or by its class"
                 )
-        return _Made(face_of(layer, reactor), os.getpid(), None)
+        return _Made(layer, face_of(layer, reactor), os.getpid(), None)
 
     def _make_on(self, thread: ReactorThread) -> _Made:
         layer = thread.add(lambda reactor: make_layer(self._spec, reactor, self._config))
         face = ReactorFace(layer, thread.reactor, must_not_wait=_either(thread.runs_here))
         # The face, and not this: a call that is on its way has only the former.
         weakref.finalize(face, thread.remove, layer).atexit = False
-        return _Made(cast(IBlockingChannelLayer, face), os.getpid(), thread)
+        return _Made(layer, cast(IBlockingChannelLayer, face), os.getpid(), thread)
 
 
 def _either(ours: Callable[[], bool]) -> Callable[[], bool]:

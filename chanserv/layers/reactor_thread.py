@@ -125,9 +125,21 @@ class ReactorThread:
         if self.usable:
             self.reactor.callFromThread(self._remove, layer)
 
-    def _remove(self, layer: IChannelLayer) -> None:
-        self._layers.discard(layer)
-        maybeDeferred(layer.close).addErrback(_report)
+    def close(self, layer: IChannelLayer) -> None:
+        """Close C{layer}, and wait for that for L{END_SECONDS}.  Any other thread."""
+        if self.usable:
+            closed = threading.Event()
+            self.reactor.callFromThread(self._remove, layer, closed.set)
+            closed.wait(END_SECONDS)
+
+    def _remove(self, layer: IChannelLayer, closed: Callable[[], object] = lambda: None) -> None:
+        if layer not in self._layers:
+            closed()
+            return
+        self._layers.remove(layer)
+        closing = maybeDeferred(layer.close).addErrback(_report)
+        closing.addBoth(lambda _: closed())
+        closing.addErrback(_report)
 
     def end(self, seconds: float = END_SECONDS) -> None:
         """

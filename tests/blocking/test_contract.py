@@ -7,13 +7,13 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from chanserv.interfaces import IBlockingChannelLayer, IChannelLayer
-from chanserv.layers import blocking_layer, make_layer
+from chanserv.layers import make_layer
 from chanserv.layers.blocking import LayerOfEachProcess
 from chanserv.testing import BlockingLayerContract
 from tests.redis_servers import RedisServer, redis_servers
@@ -41,7 +41,9 @@ class Shared(BlockingLayerContract):
         return layer
 
     def make_face(self, layer: IChannelLayer) -> IBlockingChannelLayer:
-        return blocking_layer(self.spec, **self.config)
+        face = LayerOfEachProcess(self.spec, self.config)
+        self.addCleanup(deferToThread, face.close)
+        return cast(IBlockingChannelLayer, face)
 
     async def test_it_is_that_of_the_private_reactor(self) -> None:
         _, face = await self.both()

@@ -221,6 +221,17 @@ class TestEnding:
             "print('end')\n"
         ) == ["closed", "end"]
 
+    def test_a_layer_may_be_closed_before_and_used_again(self) -> None:
+        assert printed(
+            MADE + "layer = blocking_layer(TIED)\n"
+            "layer.close()\n"
+            "layer.send('a', {})\n"
+            "layer.close()\n"
+            "print('between', layer.receive(['a']))\n"
+            "layer.close()\n"
+            "layer.close()\n"
+        ) == ["closed", "between (None, None)", "closed"]
+
     def test_an_exception_ends_it_as_ever(self) -> None:
         code, output, errors = ended(
             start(MADE + "blocking_layer(TIED).send('a', {})\nlayer = 1 / 0\n")
