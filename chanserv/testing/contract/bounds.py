@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+from twisted.internet.defer import CancelledError, Deferred
+
 from chanserv.errors import ChannelFull
 from chanserv.interfaces import IChannelLayer
-from chanserv.messages import GroupSend, Operation, Send
+from chanserv.messages import Delivery, GroupSend, Operation, Send
 from chanserv.testing.contract.case import LayerCase
 
 
@@ -66,19 +68,25 @@ class Bounds(LayerCase):
     async def test_a_batch_that_found_a_channel_full_sends_no_more_there(self) -> None:
         layer = await self.layer(capacity=1)
         await layer.group_add("group", "process!x")
-        # Readers who make room while the batch is under way.
-        waiting = [layer.receive(["channel"]) for _ in range(2)]
+        got: list[Delivery] = []
+
+        async def make_room() -> None:
+            while True:
+                got.extend(await layer.receive(["channel"]))
+
+        # All the while, so that a channel that was full has room again.
+        reading = Deferred.fromCoroutine(make_room())
         operations: list[Operation] = []
-        for number in range(10):
-            operations += [Send("channel", {"number": number}), GroupSend("group", {})]
-        errors = (await layer.send_batch(operations))[::2]
-        sent = errors.index(next(filter(None, errors)))
-        self.assertEqual([type(error) for error in errors[sent:]], [ChannelFull] * (10 - sent))
-        got = []
-        for receive in waiting:
-            self.leave(receive)
-            receive.cancel()
-            got += await receive
+        for number in range(20):
+            operations.append(Send("channel", {"number": number}))
+            if number % 2:
+                operations.append(GroupSend("group", {}))
+        answers = zip(operations, await layer.send_batch(operations), strict=True)
+        errors = [error for operation, error in answers if isinstance(operation, Send)]
+        sent = next((n for n, error in enumerate(errors) if error is not None), len(errors))
+        self.assertEqual({type(error) for error in errors[sent:]} - {ChannelFull}, set())
+        reading.cancel()
+        await self.assertFailure(reading, CancelledError)
         got += await self.read(layer, "channel")
         self.assertEqual(sorted(self.numbers(got)), list(range(sent)))
 
