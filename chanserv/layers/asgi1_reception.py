@@ -118,6 +118,7 @@ class Reception:
         self._readers: Readers[Waiting] = Readers()
         self._by_channels: dict[tuple[str, ...], dict[Waiting, None]] = {}
         self._listeners: dict[tuple[str, ...], Listener] = {}
+        self._leaving: set[Listener] = set()
         self._timer: IDelayedCall | None = None
         self._closed: Deferred[None] | None = None
         self._finished = False
@@ -134,11 +135,8 @@ class Reception:
         present = self._kept.take(channels, limit)
         if present:
             return present
-        if channels and channels not in self._listeners and len(self._listeners) >= MAX_LISTENERS:
-            raise LayerUnavailable(
-                f"{len(self._listeners)} sets of channels are waited for already, each by a "
-                f"thread: receive from several channels at once"
-            )
+        if channels and channels not in self._listeners:
+            self._make_room()
         waiting = Waiting(channels, limit)
         waiting.deferred = Deferred(lambda _: self._leave(waiting))
         self._readers.add(waiting)
@@ -170,7 +168,7 @@ class Reception:
         self._by_channels.clear()
         for listener in self._listeners.values():
             listener.close()
-        if self._listeners:
+        if self._listeners or self._leaving:
             self._timer = self._reactor.callLater(CLOSE_PATIENCE, self._lose_patience)
         else:
             self._finish()
@@ -186,6 +184,27 @@ class Reception:
             if not same:
                 del self._by_channels[waiting.channels]
             self._ask(waiting.channels)
+
+    def _make_room(self) -> None:
+        """
+        See that there can be another thread, if need be in place of an idle one.
+
+        @raise LayerUnavailable: all are busy.
+        """
+        if len(self._listeners) < MAX_LISTENERS:
+            return
+        idle = (one for one in self._listeners if one not in self._by_channels)
+        longest = next(idle, None)
+        if longest is not None:
+            # It may be in a call that comes back later.
+            listener = self._listeners.pop(longest)
+            listener.close()
+            self._leaving.add(listener)
+        if longest is None or len(self._leaving) > MAX_LISTENERS:
+            raise LayerUnavailable(
+                f"{MAX_LISTENERS} sets of channels are waited for already, each by a thread: "
+                f"receive from several channels at once"
+            )
 
     def _ask(self, channels: tuple[str, ...]) -> None:
         """Tell the thread of C{channels} how much is wanted; start it if need be."""
@@ -251,9 +270,12 @@ class Reception:
         self._reactor.callFromThread(self._forget, listener)
 
     def _forget(self, listener: Listener) -> None:
+        self._leaving.discard(listener)
         if self._listeners.get(listener.names) is listener:
             del self._listeners[listener.names]
-        if self._closed is not None and not self._listeners and not self._finished:
+        if self._closed is None or self._finished:
+            return
+        if not self._listeners and not self._leaving:
             self._finish()
 
     def _lose_patience(self) -> None:

@@ -38,8 +38,9 @@ MAX_CALLS: Final = 10_000
 more means one that is stuck, and senders had better know."""
 
 MAX_LISTENERS: Final = 64
-"""Sets of channels that are waited for at the same time, each by a thread.  A
-server waits for one, a worker for one."""
+"""Sets of channels that are waited for at the same time, each by a thread; a
+server waits for one, a worker for one.  As many threads again may be on their
+way out, in a call that has yet to come back."""
 
 LINGER: Final = 10.0
 """Seconds that a listener's thread outlives the last who waited: the next comes

@@ -326,6 +326,12 @@ class TestSettings:
         spec = {"BACKEND": "someones_site.LayerOfAnything", "CONFIG": {"x": 1}}
         assert make(spec).given == {"x": 1}
 
+    def test_a_layer_of_the_asgi_1_kind_needs_no_reactor_for_its_face(self, site: Any) -> None:
+        made: list[SomeLayer] = []
+        site.SomeLayer = lambda: made.append(SomeLayer()) or made[-1]
+        blocking_layer({"BACKEND": "someones_site.SomeLayer"}).send("a", {"b": 1})
+        assert made[-1].sent == [("a", {"b": 1})]
+
     def test_a_layer_of_the_asgi_1_kind_is_made_with_its_config(self) -> None:
         layer = make({"BACKEND": "someones_site.SomeLayer", "CONFIG": {"size": 5, "x": 1}})
         assert isinstance(layer, Asgi1ChannelLayer)
