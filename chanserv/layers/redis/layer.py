@@ -41,9 +41,9 @@ from chanserv.interfaces import IChannelLayer
 from chanserv.layers.redis.addresses import Host, servers_from_config
 from chanserv.layers.redis.entry import Entry
 from chanserv.layers.redis.mirrors import Mirrors
+from chanserv.layers.redis.programs import FLUSH, MEMBERS, STATISTICS
 from chanserv.layers.redis.protocol import Word
 from chanserv.layers.redis.receiving import Receiving
-from chanserv.layers.redis.scripts import FLUSH, MEMBERS, STATISTICS
 from chanserv.layers.redis.sending import Sending
 from chanserv.layers.redis.shard import OWNER_LEASE, READER_LEASE, Leases, Shard, Table
 from chanserv.layers.redis.space import PREFIX, Space

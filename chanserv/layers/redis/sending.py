@@ -35,8 +35,8 @@ from chanserv.errors import (
     MessageTooLarge,
 )
 from chanserv.layers.redis.entry import KEEP_NO_COPY, REDELIVER, rest_of_entry
+from chanserv.layers.redis.programs import REACH
 from chanserv.layers.redis.protocol import Word
-from chanserv.layers.redis.scripts import REACH
 from chanserv.layers.redis.shard import Shard
 from chanserv.layers.redis.space import Space
 from chanserv.layers.redis.turns import all_done

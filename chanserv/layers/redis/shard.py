@@ -31,16 +31,16 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chanserv.errors import LayerUnavailable
-from chanserv.layers.redis.connection import Commands, Connection
+from chanserv.layers.redis.calls import Calls
+from chanserv.layers.redis.connection import Connection
 from chanserv.layers.redis.entry import Entry, read_entry
+from chanserv.layers.redis.held import Commands
+from chanserv.layers.redis.programs import BEAT, BYE, HELLO, NEWS, OPERATE, POST, TAKE, Program
 from chanserv.layers.redis.protocol import Word
 from chanserv.layers.redis.refusals import Refused
-from chanserv.layers.redis.script import Script
-from chanserv.layers.redis.scripts import ALL, BEAT, BYE, HELLO, NEWS, OPERATE, POST, TAKE
 from chanserv.layers.redis.server import Server
 from chanserv.layers.redis.space import Space
 from chanserv.layers.redis.subscription import Subscription
-from chanserv.layers.redis.turns import all_done
 
 READER_LEASE: Final = 3.5
 """Seconds without a sign of life after which what a process has not settled is
@@ -67,6 +67,10 @@ say, though the connection stands."""
 
 POSTS_AT_ONCE: Final = 200
 """Sends and the like that go in one script: a millisecond or two of the server's time."""
+
+SAID_ONCE_IN: Final = 10.0
+"""Seconds between two lines of the log on what a server refuses: a server without
+memory may refuse thousands of things in that time, for the same reason."""
 
 BYE_TIMEOUT: Final = 2.0
 """Seconds that L{Shard.stop} waits for the server; without its word, the leases
@@ -162,6 +166,7 @@ class Shard:
         self.name = server.name
         self._reactor = reactor
         self._space = space
+        self._calls = Calls(space)
         self._process = process
         self._house = house
         self._leases = leases
@@ -200,6 +205,7 @@ class Shard:
         self._known: dict[str, float] = {}
         self._forget: list[str] = []
         self._losses = 0
+        self._silent_until = 0.0
         self._stopping = False
 
     # Life
@@ -279,22 +285,22 @@ class Shard:
         words: list[Word] = []
         for some, _, _ in posts:
             words += some
-        head = self._space.head()
-        sending = self._connection.run(POST, (), (*head, self._process, self._space.kept, *words))
+        words = [self._process, self._space.kept, *words]
+        sending = self._calls.run(self._connection, POST, words)
         sending.addCallbacks(_posted, _not_posted, callbackArgs=(posts,), errbackArgs=(posts,))
 
-    def run(self, script: Script, *words: Word) -> Deferred[Any]:
-        """Run another of the layer's scripts."""
-        return self._run(script, *words)
+    def run(self, program: Program, *words: Word) -> Deferred[Any]:
+        """Run another of the layer's programs."""
+        return self._run(program, *words)
 
     def call(self, *words: Word) -> Deferred[Any]:
         """Send a command."""
         self._flush_posts()
         return self._connection.call(*words)
 
-    def _run(self, script: Script, *words: Word) -> Deferred[Any]:
+    def _run(self, program: Program, *words: Word) -> Deferred[Any]:
         self._flush_posts()
-        return self._connection.run(script, (), (*self._space.head(), *words))
+        return self._calls.run(self._connection, program, words)
 
     # Takes
 
@@ -360,6 +366,18 @@ class Shard:
         settling = self.post(("t", lease, outcome))
         settling.addCallbacks(lambda _: self.settled((lease,)), self._unheard)
 
+    def _settle_what_was_refused(self) -> None:
+        """
+        Settle what a server has refused to, say for want of memory.
+
+        What is only on its way goes out twice by that, which does no harm.
+        """
+        if self._unsettled and not self._stopping:
+            again = dict(self._unsettled)
+            words = [word for lease, outcome in again.items() for word in ("t", lease, outcome)]
+            settling = self.post(words, len(again))
+            settling.addCallbacks(lambda _: self.settled(again), self._unheard)
+
     def will_settle(self, lease: str, outcome: str) -> tuple[Word, ...]:
         """The words that settle it; the caller sends them, and calls L{settled}."""
         self._unsettled[lease] = outcome
@@ -390,12 +408,11 @@ class Shard:
 
     async def _greet(self, link: Commands) -> None:
         """Register, and mend what the store has lost."""
-        await all_done([link.call("SCRIPT", "LOAD", one.source) for one in ALL])
-        answer = await link.run(
+        await self._calls.teach(link)
+        answer = await self._calls.run(
+            link,
             HELLO,
-            (),
             (
-                *self._space.head(),
                 self._process,
                 round(self._leases.reader * 1000),
                 round(self._leases.owner * 1000),
@@ -469,15 +486,12 @@ class Shard:
 
     async def _settle_again(self, link: Commands) -> None:
         again = dict(self._unsettled)
-        words: list[Word] = []
-        for lease, outcome in again.items():
-            words += ("t", lease, outcome)
+        words = [word for lease, outcome in again.items() for word in ("t", lease, outcome)]
         await self._operate_on(link, words)
         self.settled(again)
 
     def _operate_on(self, link: Commands, words: Sequence[Word]) -> Deferred[Any]:
-        head = self._space.head()
-        return link.run(OPERATE, (), (*head, self._process, self._space.kept, *words))
+        return self._calls.run(link, OPERATE, (self._process, self._space.kept, *words))
 
     async def _ask_run_id(self, link: Commands) -> bytes | None:
         """What tells this run of the server from others, where we may know."""
@@ -536,6 +550,7 @@ class Shard:
                 self._register_again()
         else:
             self._set_clock(answer[0])
+            self._settle_what_was_refused()
             if answer[1] and not self._stopping:
                 return self.beat()
         return None
@@ -574,7 +589,11 @@ class Shard:
         What nobody waits for has failed: a loss of the connection is told by
         that, all else here.
         """
-        if not isinstance(failure.value, LayerUnavailable):
+        if isinstance(failure.value, LayerUnavailable):
+            if isinstance(failure.value, Refused) and self._reactor.seconds() >= self._silent_until:
+                self._silent_until = self._reactor.seconds() + SAID_ONCE_IN
+                self._log.warn("{why}", why=failure.getErrorMessage())
+        else:
             self._log.failure("Redis {name} refused what it was told", failure, name=self.name)
 
 

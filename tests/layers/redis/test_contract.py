@@ -76,9 +76,19 @@ class AnEncryptedLayerOverTlsForALimitedUserKeepsTheContract(StoresCase, Channel
         return super().make_layer(**{"prefix": f"keys:{id(self)}:{len(self.layers)}:", **config})
 
 
-class WithoutHiredisTheLayerKeepsTheContract(StoresCase, ChannelLayerContract):
+class WithoutHiredisAndFunctionsTheLayerKeepsTheContract(StoresCase, ChannelLayerContract):
+    """As with a server before Redis 7, and without the parser in C."""
+
     def setUp(self) -> None:
         super().setUp()
-        without = patch("chanserv.layers.redis.links.hiredis", None)
-        without.start()
-        self.addCleanup(without.stop)
+        for without in (
+            patch("chanserv.layers.redis.links.hiredis", None),
+            patch("chanserv.layers.redis.calls.LIBRARY", b"no library"),
+        ):
+            without.start()
+            self.addCleanup(without.stop)
+
+    async def test_it_calls_scripts(self) -> None:
+        layer = await self.layer()
+        await layer.send("channel", {})
+        self.assertFalse(self.layers[0]._shards[0]._calls.by_functions)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.task import deferLater
@@ -12,12 +15,12 @@ from twisted.logger import globalLogPublisher
 
 from chanserv.errors import ChannelFull, LayerUnavailable
 from chanserv.layers.redis.layer import RedisChannelLayer
-from chanserv.layers.redis.scripts import ALL
+from chanserv.layers.redis.programs import ALL, LIBRARY
 from chanserv.messages import Forget, GroupSend, Outcome, Send
 from chanserv.names import mailbox_of
 from chanserv.testing.contract.case import ENOUGH, LayerCase
 from tests.layers.redis.proxies import Proxy
-from tests.layers.redis.stores import STEP, StoresCase, the_reactor
+from tests.layers.redis.stores import STEP, StoresCase, has_heard, the_reactor
 from tests.redis_servers import RedisServer, redis_server, redis_servers
 
 
@@ -254,22 +257,39 @@ class AnswersThatAreLost(RedisCase):
 
 
 class ServersThatForget(RedisCase):
-    async def test_a_server_that_has_forgotten_the_scripts_is_told_them(self) -> None:
+    async def test_a_server_that_has_forgotten_its_functions_is_told_them(self) -> None:
+        await self.forgets(("FUNCTION", "FLUSH"))
+        self.assertTrue(self.layers[0]._shards[0]._calls.by_functions)
+
+    async def test_a_server_that_has_forgotten_its_scripts_is_told_them(self) -> None:
+        with patch("chanserv.layers.redis.calls.LIBRARY", b"no library"):
+            await self.forgets(("SCRIPT", "FLUSH"))
+        self.assertFalse(self.layers[0]._shards[0]._calls.by_functions)
+
+    async def forgets(self, command: tuple[str, str]) -> None:
         layer = await self.layer()
         await layer.group_add("group", "process!x")
-        self.raw("SCRIPT", "FLUSH")
+        self.raw(*command)
         waiting = layer.receive(["process!"])
         await layer.send_group("group", {"number": 1})
         self.assertEqual(await self.received(waiting), [{"number": 1}])
-        self.raw("SCRIPT", "FLUSH")
+        self.raw(*command)
         await gatherResults([layer.send("channel", {"number": n}) for n in range(10)])
         self.assertEqual(self.numbers(await self.read(layer, "channel")), list(range(10)))
+
+    async def test_two_versions_of_the_programs_get_on_with_one_server(self) -> None:
+        layer = await self.layer()
+        await layer.send("channel", {"number": 1})
+        # Another version has another hash in its names.
+        other = LIBRARY.replace(b"chanserv_", b"chanserv_other_")
+        self.assertNotIn(b"ERR", self.raw("FUNCTION", "LOAD", other))
+        self.assertEqual(self.numbers(await self.read(layer, "channel")), [1])
 
     async def test_each_script_is_learnt_with_the_connection(self) -> None:
         self.raw("SCRIPT", "FLUSH")
         layer = await self.layer()
         await layer.global_statistics()
-        known = self.raw("SCRIPT", "EXISTS", *(script.sha for script in ALL))
+        known = self.raw("SCRIPT", "EXISTS", *(program.script.sha for program in ALL))
         self.assertEqual(known, b"*%d\r\n" % len(ALL) + b":1\r\n" * len(ALL))
 
 
@@ -350,6 +370,55 @@ class AStoreThatLosesItsData(RedisCase):
         await self.pause()
         await self.restart(self.server)
         self.assertEqual(await other.group_channels("group"), [])
+
+
+class AServerWithoutMemory(RedisCase):
+    @classmethod
+    def start_servers(cls) -> AbstractContextManager[Sequence[RedisServer]]:
+        return redis_servers(1, "--maxmemory-policy", "noeviction")
+
+    async def test_what_waits_can_be_read_when_nothing_more_can_be_sent(self) -> None:
+        await self.runs_full()
+
+    async def test_the_same_holds_for_a_server_without_functions(self) -> None:
+        with patch("chanserv.layers.redis.calls.LIBRARY", b"no library"):
+            await self.runs_full()
+
+    async def runs_full(self) -> None:
+        layer, reader = await self.peers(2)
+        for number in range(10):
+            await layer.send("channel", {"number": number}, "process!x")
+        await reader.global_statistics()
+        await self.pause()
+        by_functions = reader._shards[0]._calls.by_functions
+        self.raw("CONFIG", "SET", "maxmemory", 1)
+        try:
+            refused = await self.refused(layer.send("channel", {}), LayerUnavailable)
+            self.assertIn("memory", str(refused))
+            waiting = reader.receive(["channel"], ENOUGH)
+            if by_functions:
+                got = await waiting
+                # That is put off, and done when the server can.
+                for delivery in got:
+                    delivery.settle()
+                await has_heard(reader)
+            else:
+                # Refused before anything was taken.
+                await self.eventually(lambda: self.said("refused to be read from"))
+        finally:
+            self.raw("CONFIG", "SET", "maxmemory", 0)
+        if not by_functions:
+            got = await waiting
+            for delivery in got:
+                delivery.settle()
+        self.assertEqual(self.numbers(got), list(range(10)))
+        receipts: list[Any] = []
+        while len(receipts) < 10:
+            receipts += await self.received(layer.receive(["process!"], ENOUGH))
+        self.assertEqual(receipts, [{"receipt": "settled"}] * 10)
+        statistics = await layer.global_statistics()
+        self.assertEqual(statistics["messages_pending"], 0)
+        self.assertEqual(statistics["messages_lost_count"], 0)
 
 
 class LeasesAndTime(RedisCase):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 
 from chanserv.errors import ConfigurationError, LayerUnavailable
@@ -69,7 +70,8 @@ class TestFailOver(ConnectionCase):
     async def test_it_is_found_when_the_old_one_was_only_told_to_step_down(self) -> None:
         connection = self.connection(self.url, limits=AS_IN_LIFE)
         await connection.call("PING")
-        self.setup.sentinels[0].command("SENTINEL", "FAILOVER", self.setup.service)
+        answer = self.setup.sentinels[0].command("SENTINEL", "FAILOVER", self.setup.service)
+        assert answer == b"+OK\r\n"
 
         async def writes() -> bool:
             try:
@@ -85,6 +87,93 @@ class TestFailOver(ConnectionCase):
             await deferLater(reactor, 0.05)
         else:
             self.fail("writes never reached the new master")
+
+
+class TestSwitches(ConnectionCase):
+    """A sentinel that only pretends, and two masters."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.old = self.enterContext(redis_server(tcp=True))
+        self.new = self.enterContext(redis_server(tcp=True))
+        self.listeners: list[Any] = []
+        self.master = self.old.port
+        case = self
+
+        class Sentinel(Protocol):
+            def dataReceived(self, data: bytes) -> None:
+                assert self.transport is not None
+                if b"SUBSCRIBE" in data:
+                    case.listeners.append(self.transport)
+                    self.transport.write(b"*3\r\n$9\r\nsubscribe\r\n$1\r\nx\r\n:1\r\n")
+                else:
+                    self.transport.write(named(case.master))
+
+        factory = Factory.forProtocol(Sentinel)
+        factory.noisy = False
+        port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        self.url = f"redis+sentinel://127.0.0.1:{port.getHost().port}/main"
+
+    def switch(self, service: str, port: int) -> None:
+        """Tell the listeners of a new master."""
+        payload = f"{service} 127.0.0.1 1 127.0.0.1 {port}".encode()
+        for transport in self.listeners:
+            transport.write(
+                b"*3\r\n$7\r\nmessage\r\n$14\r\n+switch-master\r\n"
+                b"$%d\r\n%b\r\n" % (len(payload), payload)
+            )
+
+    async def test_a_master_that_still_serves_is_left_for_the_new_one(self) -> None:
+        lost: list[None] = []
+        connection = self.connection(self.url, lost=lambda: lost.append(None))
+        await connection.call("SET", "k", "old")
+        await until(lambda: self.listeners, "it listens")
+        self.master = self.new.port
+        self.switch("main", self.new.port)
+        await until(lambda: lost, "the old one is left")
+        await self.up(connection)
+        await connection.call("SET", "k", "new")
+        assert self.new.command("GET", "k") == b"$3\r\nnew\r\n"
+        assert self.old.command("GET", "k") == b"$3\r\nold\r\n"
+        assert f"its master is 127.0.0.1:{self.new.port} now" in self.said[0]
+
+    async def test_a_switch_is_learnt_of_that_was_said_before_anybody_listened(self) -> None:
+        lost: list[None] = []
+        connection = self.connection(self.url, lost=lambda: lost.append(None))
+        await self.up(connection)
+        await until(lambda: len(self.listeners) == 1, "it listens")
+        self.master = self.new.port
+        self.listeners[0].loseConnection()
+        await until(lambda: lost, "the old one is left")
+        await self.up(connection)
+        await connection.call("SET", "k", "v")
+        assert self.new.command("GET", "k") == b"$1\r\nv\r\n"
+
+    async def test_news_of_other_services_and_of_the_same_master_is_no_matter(self) -> None:
+        lost: list[None] = []
+        connection = self.connection(self.url, lost=lambda: lost.append(None))
+        await self.up(connection)
+        await until(lambda: self.listeners, "it listens")
+        self.switch("other", self.new.port)
+        self.switch("main", self.old.port)
+        for transport in self.listeners:
+            transport.write(b"*3\r\n$7\r\nmessage\r\n$1\r\nx\r\n$5\r\nwrong\r\n")
+        # A real change behind these is what ends it.
+        self.master = self.new.port
+        assert lost == []
+        self.switch("main", self.new.port)
+        await until(lambda: lost, "the old one is left")
+        await self.up(connection)
+        assert len(lost) == 1
+
+    async def test_a_sentinel_that_is_gone_is_listened_to_again(self) -> None:
+        connection = self.connection(self.url)
+        await self.up(connection)
+        await until(lambda: len(self.listeners) == 1, "it listens")
+        self.listeners[0].loseConnection()
+        await until(lambda: len(self.listeners) == 2, "it listens again")
+        assert connection.up
 
 
 class TestDiscovery(ConnectionCase):
@@ -110,24 +199,16 @@ class TestDiscovery(ConnectionCase):
         assert await self.connection(url).call("PING") == b"PONG"
 
     async def test_one_that_knew_is_asked_first_the_next_time(self) -> None:
-        asked: list[str] = []
-
-        def answers(name: str, *said: bytes) -> str:
-            def made() -> list[bytes]:
-                asked.append(name)
-                return list(said)
-
-            url = pretender(self, made)
-            return url.removeprefix("redis://").removesuffix("/0")
-
-        url = self.url(answers("a", b"*-1\r\n"), answers("b", named(self.server.port)))
-        connection = self.connection(url)
-        await connection.call("PING")
-        self.server.restart()
-        await until(lambda: not connection.up, "the loss is noticed")
-        await self.up(connection)
-        assert asked[:2] == ["a", "b"]
-        assert set(asked[2:]) == {"b"}
+        knowing = self.sentinel(named(self.server.port))
+        asked: list[bytes] = []
+        silent = pretender(self, list, asked).removeprefix("redis://").removesuffix("/0")
+        server = server_of(self.url(silent, knowing))
+        endpoint = SentinelEndpoint(server, reactor, answer_timeout=0.2)
+        for _ in range(3):
+            link: Any = await endpoint.connect(Factory.forProtocol(Protocol))
+            link.transport.abortConnection()
+        assert len(asked) == 1
+        assert endpoint.master == ("127.0.0.1", self.server.port)
 
     async def test_one_that_says_nothing_has_only_its_time(self) -> None:
         server = server_of(self.url(self.sentinel(), self.sentinel(named(self.server.port))))

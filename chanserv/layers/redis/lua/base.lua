@@ -31,17 +31,26 @@
 --   members:<group>:<mailbox> ZSET    channel -> until when
 --   reach:<mailbox>           SET     groups that have members there
 --   leaving                   ZSET    "group mailbox" -> when its first member leaves, or earlier
-local PREFIX, STATS, EXPIRY = ARGV[1], ARGV[2], tonumber(ARGV[4])
-local call = redis.call
-local clock = call('TIME')
-local NOW = clock[1] * 1000 + math.floor(clock[2] / 1000) + ARGV[3]
+--
+-- Where functions are made once for the server and not once for each call (see
+-- scripts.py), what is local here outlives a call: "begin" sets all of it.
+local PREFIX, STATS, EXPIRY, NOW, CLOCK, call
+local totals, counts, renewed, silent, has_refused
+
+local function begin(ARGV)
+  call = redis.call
+  PREFIX, STATS, EXPIRY = ARGV[1], ARGV[2], tonumber(ARGV[4])
+  local clock = call('TIME')
+  -- In microseconds.
+  CLOCK = clock[1] * 1000000 + clock[2]
+  NOW = math.floor(CLOCK / 1000) + ARGV[3]
+  totals, counts, renewed, silent, has_refused = {}, {}, {}, {}, {}
+end
 
 -- The statistics of a channel are kept for an hour after it was last empty;
 -- those of a single-reader channel, of which there is one for each request with
 -- a long body, for two minutes.
 local COUNTS_KEPT, COUNTS_OF_ONE_KEPT = 3600000, 120000
-
-local totals, counts, renewed = {}, {}, {}
 
 -- Count for a mailbox and for all, or for all alone; written by write_counts.
 local function count(mailbox, field, number)

@@ -9,26 +9,29 @@
 -- Returns nothing where the process is not registered; else {time in ms, 1 where
 -- there was more to sweep}.
 -- Cost: three commands for each channel to be renewed, and what is due.
-local PROCESS, KNOWN, RENEWED = ARGV[5], ARGV[9], tonumber(ARGV[10])
+local function beat(ARGV)
+  begin(ARGV)
+  local PROCESS, KNOWN, RENEWED = ARGV[5], ARGV[9], tonumber(ARGV[10])
 
-if not call('ZSCORE', PREFIX .. 'alive', PROCESS) then return false end
-call('ZADD', PREFIX .. 'alive', NOW + ARGV[6], PROCESS)
-call('ZADD', PREFIX .. 'owners', NOW + ARGV[7], PROCESS)
-if call('LINDEX', PREFIX .. 'taken:' .. PROCESS, 0) == ARGV[8] then
-  call('DEL', PREFIX .. 'taken:' .. PROCESS)
-end
-for place = 11, #ARGV do
-  local signature = ARGV[place]
-  if place <= 10 + RENEWED then
-    call('PEXPIRE', PREFIX .. 'channels:' .. signature, KNOWN)
-    for _, mailbox in ipairs(call('SMEMBERS', PREFIX .. 'channels:' .. signature)) do
-      call('PEXPIRE', PREFIX .. 'listeners:' .. mailbox, KNOWN * 2)
-    end
-  else
-    call('ZREM', PREFIX .. 'waiting:' .. signature, PROCESS)
-    call('SREM', PREFIX .. 'listens:' .. PROCESS, signature)
+  if not call('ZSCORE', PREFIX .. 'alive', PROCESS) then return false end
+  call('ZADD', PREFIX .. 'alive', NOW + ARGV[6], PROCESS)
+  call('ZADD', PREFIX .. 'owners', NOW + ARGV[7], PROCESS)
+  if call('LINDEX', PREFIX .. 'taken:' .. PROCESS, 0) == ARGV[8] then
+    call('DEL', PREFIX .. 'taken:' .. PROCESS)
   end
+  for place = 11, #ARGV do
+    local signature = ARGV[place]
+    if place <= 10 + RENEWED then
+      call('PEXPIRE', PREFIX .. 'channels:' .. signature, KNOWN)
+      for _, mailbox in ipairs(call('SMEMBERS', PREFIX .. 'channels:' .. signature)) do
+        call('PEXPIRE', PREFIX .. 'listeners:' .. mailbox, KNOWN * 2)
+      end
+    else
+      call('ZREM', PREFIX .. 'waiting:' .. signature, PROCESS)
+      call('SREM', PREFIX .. 'listens:' .. PROCESS, signature)
+    end
+  end
+  local more = sweep(tonumber(ARGV[6]), tonumber(ARGV[7]))
+  write_counts()
+  return {NOW, more and 1 or 0}
 end
-local more = sweep(tonumber(ARGV[6]), tonumber(ARGV[7]))
-write_counts()
-return {NOW, more and 1 or 0}

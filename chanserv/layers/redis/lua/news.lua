@@ -4,11 +4,14 @@
 -- then the mailboxes
 -- Returns what is new of each that nobody else has taken from since: see feed.lua.
 -- Cost: some three commands for each mailbox.
-local feeds = {}
-for place = 6, #ARGV do
-  local owner = call('GET', PREFIX .. 'owner:' .. ARGV[place])
-  if not owner or owner == ARGV[5] then
-    feeds[#feeds + 1] = feed(ARGV[5], ARGV[place])
+local function news(ARGV)
+  begin(ARGV)
+  local feeds = {}
+  for place = 6, #ARGV do
+    local owner = call('GET', PREFIX .. 'owner:' .. ARGV[place])
+    if not owner or owner == ARGV[5] then
+      feeds[#feeds + 1] = feed(ARGV[5], ARGV[place])
+    end
   end
+  return feeds
 end
-return feeds

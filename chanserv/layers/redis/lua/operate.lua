@@ -23,76 +23,81 @@
 -- full; of h {place, group, ...}.
 -- Cost: some ten commands for a send; for g, one send for each mailbox reached.
 -- Without the part "groups" it knows s, t, b, n, u and o.
-local PROCESS, KEPT = ARGV[5], tonumber(ARGV[6])
-local at, place, results = 7, 0, {}
+local at
 
-local function arguments(number)
+local function arguments(ARGV, number)
   local first = at
   at = at + number
   return unpack(ARGV, first, at - 1)
 end
 
--- No table of functions: to make these would cost more than most operations.
-while at <= #ARGV do
-  local letter = ARGV[at]
-  at = at + 1
-  if letter == 's' then
-    local mailbox, capacity, rest = arguments(3)
-    if has_room(mailbox, tonumber(capacity)) then
-      put(mailbox, 'm', rest)
-    else
-      results[#results + 1] = {place, call('LLEN', PREFIX .. 'queue:' .. mailbox), age(mailbox)}
+local function operate(ARGV)
+  begin(ARGV)
+  local PROCESS, KEPT = ARGV[5], tonumber(ARGV[6])
+  local place, results = 0, {}
+  at = 7
+  -- No table of functions: to make these would cost more than most operations.
+  while at <= #ARGV do
+    local letter = ARGV[at]
+    at = at + 1
+    if letter == 's' then
+      local mailbox, capacity, rest = arguments(ARGV, 3)
+      if has_room(mailbox, tonumber(capacity)) then
+        put(mailbox, 'm', rest)
+      else
+        results[#results + 1] = {place, call('LLEN', PREFIX .. 'queue:' .. mailbox), age(mailbox)}
+      end
+    elseif letter == 'g' then
+      local group, payload = arguments(ARGV, 2)
+      each_mailbox(group, function(mailbox, capacity, flag)
+        put_group(mailbox, capacity, flag, group, payload)
+      end)
+    elseif letter == 'p' then
+      local mailbox, capacity, flag, group, payload = arguments(ARGV, 5)
+      put_group(mailbox, tonumber(capacity), flag, group, payload)
+    elseif letter == 't' then
+      local lease, outcome = arguments(ARGV, 2)
+      settle(PROCESS, lease, outcome)
+    elseif letter == 'j' then
+      local group, channel, lasts = arguments(ARGV, 3)
+      join(group, channel, tonumber(lasts), KEPT)
+    elseif letter == 'e' then
+      local group, channel, lasts, capacity, flag = arguments(ARGV, 5)
+      enlist(group, channel, tonumber(lasts), capacity, flag)
+    elseif letter == 'l' then
+      local group, channel = arguments(ARGV, 2)
+      leave(group, channel, KEPT)
+    elseif letter == 'x' then
+      local group, channel = arguments(ARGV, 2)
+      strike(group, channel)
+    elseif letter == 'f' then
+      local channel = arguments(ARGV, 1)
+      for _, group in ipairs(forget(channel, KEPT)) do strike(group, channel) end
+    elseif letter == 'h' then
+      local channel = arguments(ARGV, 1)
+      results[#results + 1] = {place, unpack(forget(channel, KEPT))}
+    elseif letter == 'd' then
+      local mailbox = arguments(ARGV, 1)
+      call('DEL', PREFIX .. 'owner:' .. mailbox, PREFIX .. 'changes:' .. mailbox)
+    elseif letter == 'b' then
+      local lease, entry = arguments(ARGV, 2)
+      if lease ~= '-' then call('HDEL', PREFIX .. 'leases:' .. PROCESS, lease) end
+      put_first(entry)
+    elseif letter == 'n' then
+      local signature = arguments(ARGV, 1)
+      for _, mailbox in ipairs(call('SMEMBERS', PREFIX .. 'channels:' .. signature)) do
+        ring_if_any(mailbox)
+      end
+    elseif letter == 'u' then
+      local mailbox = arguments(ARGV, 1)
+      count(mailbox, 'messages_lost_count', 1)
+    elseif letter == 'o' then
+      local receipt = arguments(ARGV, 1)
+      count(nil, 'messages_lost_count', 1)
+      tell(receipt, 'lost')
     end
-  elseif letter == 'g' then
-    local group, payload = arguments(2)
-    each_mailbox(group, function(mailbox, capacity, flag)
-      put_group(mailbox, capacity, flag, group, payload)
-    end)
-  elseif letter == 'p' then
-    local mailbox, capacity, flag, group, payload = arguments(5)
-    put_group(mailbox, tonumber(capacity), flag, group, payload)
-  elseif letter == 't' then
-    local lease, outcome = arguments(2)
-    settle(PROCESS, lease, outcome)
-  elseif letter == 'j' then
-    local group, channel, lasts = arguments(3)
-    join(group, channel, tonumber(lasts), KEPT)
-  elseif letter == 'e' then
-    local group, channel, lasts, capacity, flag = arguments(5)
-    enlist(group, channel, tonumber(lasts), capacity, flag)
-  elseif letter == 'l' then
-    local group, channel = arguments(2)
-    leave(group, channel, KEPT)
-  elseif letter == 'x' then
-    local group, channel = arguments(2)
-    strike(group, channel)
-  elseif letter == 'f' then
-    local channel = arguments(1)
-    for _, group in ipairs(forget(channel, KEPT)) do strike(group, channel) end
-  elseif letter == 'h' then
-    local channel = arguments(1)
-    results[#results + 1] = {place, unpack(forget(channel, KEPT))}
-  elseif letter == 'd' then
-    local mailbox = arguments(1)
-    call('DEL', PREFIX .. 'owner:' .. mailbox, PREFIX .. 'changes:' .. mailbox)
-  elseif letter == 'b' then
-    local lease, entry = arguments(2)
-    if lease ~= '-' then call('HDEL', PREFIX .. 'leases:' .. PROCESS, lease) end
-    put_first(entry)
-  elseif letter == 'n' then
-    local signature = arguments(1)
-    for _, mailbox in ipairs(call('SMEMBERS', PREFIX .. 'channels:' .. signature)) do
-      ring_if_any(mailbox)
-    end
-  elseif letter == 'u' then
-    local mailbox = arguments(1)
-    count(mailbox, 'messages_lost_count', 1)
-  elseif letter == 'o' then
-    local receipt = arguments(1)
-    count(nil, 'messages_lost_count', 1)
-    tell(receipt, 'lost')
+    place = place + 1
   end
-  place = place + 1
+  write_counts()
+  return results
 end
-write_counts()
-return results

@@ -16,8 +16,6 @@ local function mailbox_of(channel)
   return string.match(channel, '^[^!]*!') or channel
 end
 
-local silent = {}
-
 -- Ring one reader that waits for the mailbox, if there is one.  A reader whose
 -- connection is gone hears nothing: then it is the next one's turn.
 local function ring(mailbox)
@@ -94,8 +92,6 @@ local function age(mailbox)
   local _, deadline = string.match(first, HEAD)
   return math.max(0, NOW - (tonumber(deadline) - EXPIRY))
 end
-
-local has_refused = {}
 
 -- Whether the mailbox has room.  One that had none in a batch has none for the
 -- rest of it: an answer in parts must not lose one from its middle.

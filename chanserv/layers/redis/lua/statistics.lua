@@ -4,7 +4,6 @@
 -- Returns {messages_count, channel_full_count, messages_expired_count,
 -- messages_lost_count, messages_pending, age of the oldest message in ms}.
 -- Cost: a few commands, and what is found to be due.
-local MAILBOX = ARGV[5]
 local FIELDS = {'messages_count', 'channel_full_count', 'messages_expired_count',
   'messages_lost_count'}
 
@@ -29,20 +28,24 @@ local function oldest()
   end
 end
 
-local key, pending, waited = STATS .. 'all', 0, 0
-if MAILBOX == '' then
-  waited = oldest()
-else
-  key = STATS .. 'of:' .. MAILBOX
-  drop_due(MAILBOX, call('LLEN', PREFIX .. 'queue:' .. MAILBOX))
-  pending = call('LLEN', PREFIX .. 'queue:' .. MAILBOX)
-  waited = age(MAILBOX)
+local function statistics(ARGV)
+  begin(ARGV)
+  local MAILBOX = ARGV[5]
+  local key, pending, waited = STATS .. 'all', 0, 0
+  if MAILBOX == '' then
+    waited = oldest()
+  else
+    key = STATS .. 'of:' .. MAILBOX
+    drop_due(MAILBOX, call('LLEN', PREFIX .. 'queue:' .. MAILBOX))
+    pending = call('LLEN', PREFIX .. 'queue:' .. MAILBOX)
+    waited = age(MAILBOX)
+  end
+  write_counts()
+  local answer = {}
+  for place, value in ipairs(call('HMGET', key, unpack(FIELDS))) do
+    answer[place] = tonumber(value or 0)
+  end
+  if MAILBOX == '' then pending = answer[1] - tonumber(call('HGET', key, 'gone') or 0) end
+  answer[5], answer[6] = pending, waited
+  return answer
 end
-write_counts()
-local answer = {}
-for place, value in ipairs(call('HMGET', key, unpack(FIELDS))) do
-  answer[place] = tonumber(value or 0)
-end
-if MAILBOX == '' then pending = answer[1] - tonumber(call('HGET', key, 'gone') or 0) end
-answer[5], answer[6] = pending, waited
-return answer

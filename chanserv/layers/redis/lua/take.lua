@@ -10,16 +10,12 @@
 -- its process among those that wait.  What it brought is kept until the next
 -- take, for a process whose connection is lost before the answer.
 -- Cost: a command for each channel, and some two for each entry.
-local PROCESS, NUMBER, KNOWN = ARGV[5], ARGV[6], ARGV[7]
-
 -- An answer that is longer than this is not made longer still.
 local MOST_BYTES = 4194304
 -- Entries that are popped at once.
 local SLICE = 256
 
-if not call('ZSCORE', PREFIX .. 'alive', PROCESS) then return false end
-
-local entries, bytes, leases = {}, 0, {}
+local PROCESS, NUMBER, KNOWN, entries, bytes, leases
 
 -- Take up to that many entries out of one queue; return how many.
 local function pop(mailbox, most, into)
@@ -80,31 +76,37 @@ local function wait(signature, channels)
     end
   end
   call('SADD', PREFIX .. 'listens:' .. PROCESS, signature)
-  call('ZADD', PREFIX .. 'waiting:' .. signature, 'NX', clock[1] * 1000000 + clock[2], PROCESS)
+  call('ZADD', PREFIX .. 'waiting:' .. signature, 'NX', CLOCK, PROCESS)
   for _, mailbox in ipairs(channels) do silent[mailbox] = nil end
 end
 
-local at, feeds, answer = 8, {}, {NOW, false}
-while at <= #ARGV do
-  local signature, limit, number = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
-  local channels = {}
-  for place = at + 3, at + 2 + number do
-    local mailbox = ARGV[place]
-    channels[#channels + 1] = mailbox
-    if string.sub(mailbox, -1) == '!' then feeds[#feeds + 1] = feed(PROCESS, mailbox) end
+local function take(ARGV)
+  begin(ARGV)
+  PROCESS, NUMBER, KNOWN = ARGV[5], ARGV[6], ARGV[7]
+  entries, bytes, leases = {}, 0, {}
+  if not call('ZSCORE', PREFIX .. 'alive', PROCESS) then return false end
+  local at, feeds, answer = 8, {}, {NOW, false}
+  while at <= #ARGV do
+    local signature, limit, number = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+    local channels = {}
+    for place = at + 3, at + 2 + number do
+      local mailbox = ARGV[place]
+      channels[#channels + 1] = mailbox
+      if string.sub(mailbox, -1) == '!' then feeds[#feeds + 1] = feed(PROCESS, mailbox) end
+    end
+    at = at + 3 + number
+    local into = collect(channels, limit)
+    if #into == 0 then wait(signature, channels) end
+    answer[#answer + 1] = into
   end
-  at = at + 3 + number
-  local into = collect(channels, limit)
-  if #into == 0 then wait(signature, channels) end
-  answer[#answer + 1] = into
+  answer[2] = feeds
+  if #leases > 0 then call_in_parts('HSET', PREFIX .. 'leases:' .. PROCESS, leases) end
+  if #entries > 0 then
+    local key = PREFIX .. 'taken:' .. PROCESS
+    call('DEL', key)
+    call('RPUSH', key, NUMBER)
+    call_in_parts('RPUSH', key, entries)
+  end
+  write_counts()
+  return answer
 end
-answer[2] = feeds
-if #leases > 0 then call_in_parts('HSET', PREFIX .. 'leases:' .. PROCESS, leases) end
-if #entries > 0 then
-  local key = PREFIX .. 'taken:' .. PROCESS
-  call('DEL', key)
-  call('RPUSH', key, NUMBER)
-  call_in_parts('RPUSH', key, entries)
-end
-write_counts()
-return answer
