@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from tests.certificates import Certificates
@@ -39,6 +40,16 @@ def program() -> str:
     found = shutil.which("redis-server") or shutil.which("redis-check-rdb")
     assert found is not None, "there is no redis-server: install redis-server or redis-tools"
     return found
+
+
+@cache
+def _ends_with_us() -> tuple[str, ...]:
+    """What has the kernel end a server when the tests are killed, where there is such a thing."""
+    if shutil.which("setpriv") is None or shutil.which("redis-server") is None:
+        return ()
+    command = ("setpriv", "--pdeathsig", "KILL")
+    tried = subprocess.run([*command, "true"], capture_output=True, check=False)
+    return command if tried.returncode == 0 else ()
 
 
 @dataclass
@@ -89,8 +100,8 @@ class RedisServer:
         assert self.process is None, "the server runs already"
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                ["redis-server", *self._arguments()],
-                executable=program(),
+                [*_ends_with_us(), "redis-server", *self._arguments()],
+                executable=None if _ends_with_us() else program(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -350,8 +361,9 @@ def redis_with_sentinels(
     """
     service = "chanserv-test"
     with ExitStack() as stack:
-        master = stack.enter_context(redis_server(tcp=True, password=password))
-        follow = ("--replicaof", f"127.0.0.1 {master.port}", "--repl-diskless-sync-delay", "0")
+        at_once = ("--repl-diskless-sync-delay", "0")
+        master = stack.enter_context(redis_server(*at_once, tcp=True, password=password))
+        follow = (*at_once, "--replicaof", f"127.0.0.1 {master.port}")
         replica = stack.enter_context(redis_server(*follow, tcp=True, password=password))
         wait_until(lambda: b"master_link_status:up" in replica.command("INFO"), START_SECONDS)
         sentinels = [
@@ -359,7 +371,7 @@ def redis_with_sentinels(
             for _ in range(count)
         ]
         for sentinel in sentinels:
-            _wait_until_it_knows(sentinel, count - 1)
+            _wait_until_it_knows(sentinel, service, count - 1)
         yield SentinelSetup(master, replica, sentinels, service)
 
 
@@ -387,10 +399,16 @@ def _sentinel(
             yield sentinel
 
 
-def _wait_until_it_knows(sentinel: RedisServer, others: int) -> None:
+def _wait_until_it_knows(sentinel: RedisServer, service: str, others: int) -> None:
+    """Until it could promote the replica."""
+
     def knows() -> bool:
         info = sentinel.command("INFO", "sentinel")
-        return f"slaves=1,sentinels={others + 1}".encode() in info
+        replicas = sentinel.command("SENTINEL", "REPLICAS", service)
+        return (
+            f"slaves=1,sentinels={others + 1}".encode() in info
+            and b"master-link-status\r\n$2\r\nok" in replicas
+        )
 
     wait_until(knows, START_SECONDS)
 

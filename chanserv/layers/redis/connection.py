@@ -42,7 +42,8 @@ from chanserv.layers.redis.protocol import Link, Word
 from chanserv.layers.redis.refusals import Refused
 from chanserv.layers.redis.script import Script
 from chanserv.layers.redis.sentinel import endpoint_of
-from chanserv.layers.redis.server import Server
+from chanserv.layers.redis.server import Address, Server, shown_address
+from chanserv.layers.redis.switches import SwitchWatch
 
 __all__ = ["Commands", "Connection", "Limits", "State"]
 
@@ -106,6 +107,11 @@ class Connection:
         self._random = random
         self._link_class = self._choose_link_class(by_hiredis)
         self._endpoint = endpoint_of(server, reactor, by_hiredis)
+        self._switches = (
+            None
+            if server.watched is None
+            else SwitchWatch(server, reactor, self._switched, by_hiredis)
+        )
         self._factory = LinkFactory(self._build_link)
         self._state = State.STOPPED
         self._up: Link | None = None
@@ -169,6 +175,8 @@ class Connection:
             self._said = None
             self._down_at = self._reactor.seconds()
             self._held.hold()
+            if self._switches is not None:
+                self._switches.start()
             self._try()
 
     def stop(self) -> Deferred[None]:
@@ -187,6 +195,8 @@ class Connection:
             return done
         self._state = State.STOPPING
         self._up = None
+        if self._switches is not None:
+            self._switches.stop()
         self._held.refuse(f"Redis {self.server.name}: the connection has been closed")
         if self._rest is not None:
             self._rest.cancel()
@@ -311,6 +321,11 @@ class Connection:
         self._held.refuse(str(error))
 
     # The end of a connection
+
+    def _switched(self, master: Address) -> None:
+        """A sentinel says that another server is the master."""
+        if self._link is not None and self._endpoint.master != master:
+            self._link.abort(f"Redis {self.server.name}: its master is {shown_address(master)} now")
 
     def _link_ending(self, link: Link) -> None:
         """Nothing more can be sent on it; what is under way has yet to fail."""

@@ -11,6 +11,7 @@ with any server: for a moment they may still name the old one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from zope.interface import implementer
 from chanserv.errors import ChannelLayerError, LayerUnavailable
 from chanserv.layers.redis.endpoints import tcp_endpoint, unix_endpoint, why_not_reached
 from chanserv.layers.redis.links import LinkFactory, link_class
+from chanserv.layers.redis.protocol import Link
 from chanserv.layers.redis.server import Address, Server, Watched, shown_address
 
 ANSWER_TIMEOUT: Final = 1.0
@@ -42,9 +44,74 @@ def endpoint_of(server: Server, reactor: Any, by_hiredis: bool | None = None) ->
     return tcp_endpoint((server.host, server.port), server.tls, reactor, server.connect_timeout)
 
 
+class SentinelLinks:
+    """Makes connections to sentinels."""
+
+    def __init__(
+        self, watched: Watched, reactor: Any, link_class: type[Link], timeout: float
+    ) -> None:
+        """
+        @param timeout: seconds for a connection to stand, and for each answer.
+        """
+        self._watched = watched
+        self._reactor = reactor
+        self._link_class = link_class
+        self._timeout = timeout
+        self._endpoints = {
+            address: tcp_endpoint(address, watched.tls, reactor, timeout)
+            for address in watched.sentinels
+        }
+
+    async def reach(
+        self, sentinel: Address, ended: Callable[[LayerUnavailable], None] = lambda _: None
+    ) -> Any:
+        """
+        Connect to one, and log in where a password is set.
+
+        @param ended: called when the link is gone.
+        @return: the link.
+        """
+        name = f"sentinel {shown_address(sentinel)}"
+        factory = LinkFactory(
+            lambda: self._link_class(name, self._reactor, self._timeout, ended=ended)
+        )
+        link: Any = await self._endpoints[sentinel].connect(factory)
+        if self._watched.password is not None:
+            user = [] if self._watched.username is None else [self._watched.username]
+            try:
+                await link.call("AUTH", *user, self._watched.password)
+            except BaseException:
+                link.abort("logging in failed")
+                raise
+        return link
+
+    def ask(self, sentinel: Address) -> Deferred[Address | None]:
+        """
+        Ask one where the master is.
+
+        @return: fires with the address, or with L{None} if it does not know;
+            or fails, in time.
+        """
+        asked = Deferred.fromCoroutine(self._ask(sentinel))
+        asked.addTimeout(self._timeout, self._reactor)
+        return asked
+
+    async def _ask(self, sentinel: Address) -> Address | None:
+        link = await self.reach(sentinel)
+        try:
+            found = await link.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._watched.service)
+        finally:
+            link.abort("asked")
+        return None if found is None else (found[0].decode(), int(found[1]))
+
+
 @implementer(IStreamClientEndpoint)
 class SentinelEndpoint:
-    """Connects to the master of a service."""
+    """
+    Connects to the master of a service.
+
+    @ivar master: the last one that it has connected to, or tried to.
+    """
 
     def __init__(
         self,
@@ -62,13 +129,9 @@ class SentinelEndpoint:
         self._server = server
         self._watched: Watched = server.watched
         self._reactor = reactor
-        self._link_class = link_class(by_hiredis)
-        self._answer_timeout = answer_timeout
         self._sentinels = list(self._watched.sentinels)
-        self._endpoints = {
-            address: tcp_endpoint(address, self._watched.tls, reactor, answer_timeout)
-            for address in self._sentinels
-        }
+        self._links = SentinelLinks(self._watched, reactor, link_class(by_hiredis), answer_timeout)
+        self.master: Address | None = None
         if server.tls is not None:
             # See now, and not when it is needed, whether its files can be used.
             tcp_endpoint(("localhost", 0), server.tls, reactor, answer_timeout)
@@ -82,7 +145,7 @@ class SentinelEndpoint:
         return Deferred.fromCoroutine(self._connect(protocolFactory))
 
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
-        address = await self._master()
+        address = self.master = await self._master()
         server = replace(self._server, watched=None, host=address[0], port=address[1])
         endpoint = tcp_endpoint(address, server.tls, self._reactor, server.connect_timeout)
         return await endpoint.connect(factory)
@@ -90,8 +153,7 @@ class SentinelEndpoint:
     async def _master(self) -> Address:
         answers: list[str] = []
         for sentinel in tuple(self._sentinels):
-            asked = Deferred.fromCoroutine(self._ask(sentinel))
-            asked.addTimeout(self._answer_timeout, self._reactor)
+            asked = self._links.ask(sentinel)
             try:
                 master = await asked
             except CancelledError:
@@ -110,21 +172,6 @@ class SentinelEndpoint:
         raise LayerUnavailable(
             f"Redis {self._server.name}: no sentinel names its master ({'; '.join(answers)})"
         )
-
-    async def _ask(self, sentinel: Address) -> Address | None:
-        """Where C{sentinel} says that the master is; L{None} if it does not know."""
-        name = f"sentinel {shown_address(sentinel)}"
-        factory = LinkFactory(lambda: self._link_class(name, self._reactor, self._answer_timeout))
-        link: Any = await self._endpoints[sentinel].connect(factory)
-        try:
-            watched = self._watched
-            if watched.password is not None:
-                user = [] if watched.username is None else [watched.username]
-                await link.call("AUTH", *user, watched.password)
-            found = await link.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", watched.service)
-        finally:
-            link.abort("asked")
-        return None if found is None else (found[0].decode(), int(found[1]))
 
 
 def _in_short(error: Exception) -> str:
