@@ -6,6 +6,7 @@ one for a short time.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, fail
@@ -13,7 +14,7 @@ from twisted.internet.interfaces import IDelayedCall
 
 from chanserv.errors import LayerUnavailable
 from chanserv.layers.ipc import wire
-from chanserv.layers.ipc.links import MAX_UNANSWERED, MAX_UNSENT, Link
+from chanserv.layers.ipc.links import MAX_UNANSWERED, MAX_UNSENT, Link, Undone
 
 PATIENCE: Final = 5.0
 """Seconds that an operation waits for a hub: many times what it takes the processes
@@ -85,10 +86,19 @@ class Desk:
             else:
                 self._hold(operation, weight, answer, since)
 
-    def lost(self, reason: str) -> None:
-        """The hub is gone."""
+    def lost(self, reason: str, undone: Sequence[Undone] = ()) -> None:
+        """
+        The hub is gone.
+
+        @param undone: what it has not done, and the next is to do.
+        """
         self.link = None
         self.reason = reason
+        for operation, weight, answer in undone:
+            if operation[0] == wire.BATCH:
+                # Its leases were those of that hub.
+                operation = (*operation[:2], ())
+            self._hold(operation, weight, answer)
 
     def close(self, error: LayerUnavailable) -> None:
         """Fail what waits, and all that comes."""

@@ -4,11 +4,12 @@ The host: the process that holds the lock, keeps the hub and listens for guests.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IDelayedCall
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -26,6 +27,14 @@ BACKLOG: Final = 512
 """Guests that may knock at once, as when all of a machine's processes look for a
 new host; the kernel may allow fewer, and then they knock again."""
 
+OPENING_TIMEOUT: Final = 1.0
+"""Seconds that a hub which follows another waits for the guests of that one to put
+their memberships back: they come within hundredths, unless they died as well."""
+
+FAREWELL_TIMEOUT: Final = 1.0
+"""Seconds that guests have to read the end of what they were sent, when the host
+stops."""
+
 _CHANGES_AT_ONCE: Final = 10_000
 """Changes in one piece of news, so that no frame grows with the size of a group."""
 
@@ -38,6 +47,7 @@ class GuestConnection(Stream):
         self._host = host
         self._hub = host.hub
         self._session: Session | None = None
+        self._held: list[wire.Operation] = []
 
     # Sink
 
@@ -45,6 +55,14 @@ class GuestConnection(Stream):
         """See L{Sink}."""
         weight = sum(len(item.body) + 100 for item in items)
         self.put((wire.DELIVER, number, now, items), weight)
+
+    def roster(self, count: int) -> None:
+        """See L{Sink}."""
+        self.put((wire.ROSTER, count), 20)
+
+    def flushed(self) -> None:
+        """See L{Sink}."""
+        self.put((wire.FLUSHED,), 20)
 
     def change(self, mailbox: str, flags: int, changes: list[Change]) -> None:
         """See L{Sink}."""
@@ -69,10 +87,41 @@ class GuestConnection(Stream):
         if self._session is None:
             self._greeted(payload)
             return
+        if self._hub.is_closed:
+            # It is not done, and the farewell tells the guest so.
+            return
         operations = wire.unpacked(payload)
+        if not self._hub.is_open:
+            if not self._held:
+                self._hub.when_open(self._opened)
+            self._held += operations
+            if self._held[0][0] == wire.PUT_BACK:
+                # It may be what the hub waits for.
+                self._perform([self._held.pop(0)])
+            return
+        self._perform(operations)
+
+    def _opened(self) -> None:
+        held, self._held = self._held, []
+        if held and self._session is not None:
+            self._guarded(self._perform, held)
+
+    def _perform(self, operations: Sequence[wire.Operation]) -> None:
+        if self._session is None or self._hub.is_closed:
+            return
         results = self._hub.perform(self._session, operations)
         self.put((wire.RESULTS, len(operations), results), 50 + 50 * len(results))
         self._hub.attend()
+
+    def say_farewell(self, lost: int) -> None:
+        """Tell the guest that the hub ends in order, and let go of it."""
+        if self._session is None:
+            self.abort()
+            return
+        self.put((wire.FAREWELL, lost), 20)
+        self.flush()
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
 
     def _greeted(self, payload: bytes) -> None:
         try:
@@ -83,8 +132,8 @@ class GuestConnection(Stream):
             self.transport.unregisterProducer()
             self.transport.loseConnection()
             return
-        self._session = self._hub.join(self, f"process {guest.pid}")
         self.put_payload(wire.greeting(self._host.greeting()))
+        self._session = self._hub.join(self, f"process {guest.pid}")
 
     def congested(self) -> None:
         """See L{Stream.congested}: neither deliver nor do anything for it."""
@@ -101,7 +150,7 @@ class GuestConnection(Stream):
 
     def over(self, reason: Failure) -> None:
         """See L{Stream.over}: the process is gone."""
-        self._host.connections.discard(self)
+        self._host.connection_ended(self)
         session, self._session = self._session, None
         if session is None:
             return
@@ -139,13 +188,22 @@ class Host:
     _log = Logger()
 
     def __init__(
-        self, place: Place, lock: Lock, options: HubOptions, reactor: Any, clock: Any, pid: int
+        self,
+        place: Place,
+        lock: Lock,
+        options: HubOptions,
+        reactor: Any,
+        clock: Any,
+        pid: int,
+        expected: int = 0,
     ) -> None:
         """
         @param lock: held; it is released when the host stops.
         @param clock: the hub's.
+        @param expected: how many guests of the hub before have something to put
+            back.
         """
-        self.hub = Hub(options, clock)
+        self.hub = Hub(options, clock, expected)
         self.connections: set[GuestConnection] = set()
         self._place = place
         self._lock = lock
@@ -153,6 +211,8 @@ class Host:
         self._reactor = reactor
         self._pid = pid
         self._port: Any = None
+        self._timer: IDelayedCall | None = None
+        self._all_gone: Deferred[None] | None = None
 
     def greeting(self) -> wire.Greeting:
         """What the host tells of itself."""
@@ -172,18 +232,22 @@ class Host:
         except (CannotListenError, LayerUnavailable) as error:
             self._lock.release()
             raise LayerUnavailable(f"cannot host the hub of an IPC layer: {error}") from None
+        if not self.hub.is_open:
+            self._timer = self._reactor.callLater(OPENING_TIMEOUT, self.hub.open)
 
     def link(self, sink: Sink) -> LocalLink:
         """The link of this very process."""
         return LocalLink(self.hub, sink, self._options)
 
-    def stop(self) -> Deferred[None]:
+    def stop(self, lost: int) -> Deferred[None]:
         """
-        Let go of everything.
+        Say farewell, and let go of everything.
 
+        @param lost: how many messages were lost with this process's own part.
         @return: fires when the next process can be the host.
         """
-        lost = self.hub.pending()
+        self._stop_timer()
+        lost += self.hub.pending()
         if lost:
             self._log.warn(
                 "This process hosted the hub of an IPC layer, and ends: {lost} messages that "
@@ -191,18 +255,51 @@ class Host:
                 lost=lost,
             )
         self.hub.close()
+        port, self._port = self._port, None
+        stopped = maybeDeferred(port.stopListening) if port is not None else succeed(None)
+        done: Deferred[None] = stopped.addBoth(self._stopped).addCallback(
+            lambda _: self._let_go_of_guests(lost)
+        )
+        return done.addBoth(self._release)
+
+    def _stopped(self, result: Any) -> None:
+        if isinstance(result, Failure):
+            self._log.failure("The socket of an IPC layer was not closed in order", result)
+
+    def _let_go_of_guests(self, lost: int) -> Deferred[None]:
+        """
+        Say farewell to the guests.
+
+        @return: fires when they are gone, and no later than L{FAREWELL_TIMEOUT}.
+        """
+        if not self.connections:
+            return succeed(None)
+        self._all_gone = Deferred()
+        self._timer = self._reactor.callLater(FAREWELL_TIMEOUT, self._cut_off)
+        for connection in list(self.connections):
+            connection.say_farewell(lost)
+        return self._all_gone
+
+    def _cut_off(self) -> None:
+        """The timer: those who do not even read their farewell do without."""
         for connection in list(self.connections):
             connection.abort()
-        port, self._port = self._port, None
-        stopped = succeed(None) if port is None else port.stopListening()
 
-        def released(result: Any) -> None:
-            self._lock.release()
-            if isinstance(result, Failure):
-                self._log.failure("The socket of an IPC layer was not closed in order", result)
+    def connection_ended(self, connection: GuestConnection) -> None:
+        """A guest is gone."""
+        self.connections.discard(connection)
+        if not self.connections and self._all_gone is not None:
+            all_gone, self._all_gone = self._all_gone, None
+            all_gone.callback(None)
 
-        done: Deferred[None] = (stopped or succeed(None)).addBoth(released)
-        return done
+    def _release(self, _: object) -> None:
+        self._stop_timer()
+        self._lock.release()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
 
     def forked(self) -> None:
         """Close the lock and all sockets, in a child that has them from its parent."""

@@ -10,6 +10,10 @@ bytes at once than L{DELIVERY_BYTES} or one message, whichever is more.  One tha
 does not read has its session paused: then its receives are passed over, as if it
 had not asked, and everyone else is served.
 
+B{Succession.}  A hub that follows another is closed at first: it takes no more
+than what those who had mailboxes there put back, until all of them have, or for a
+short time.  So nobody sends to a group whose members are not there again.
+
 B{Death.}  L{Hub.leave} ends a session: what it had on lease was lost, or goes
 back to the front; the mailboxes that it received from are removed, with the
 memberships that led there.
@@ -21,7 +25,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.logger import Logger
 
 from chanserv.core.deadlines import NEVER
 from chanserv.core.ledger import Ledger
@@ -57,6 +60,12 @@ class Sink(Protocol):
     def change(self, mailbox: str, flags: int, changes: list[Change]) -> None:
         """Tell of changes to the members of a mailbox."""
 
+    def roster(self, count: int) -> None:
+        """Tell how many guests own mailboxes."""
+
+    def flushed(self) -> None:
+        """Tell that all messages and groups have been forgotten."""
+
 
 class HubReader:
     """One receive that waits."""
@@ -81,12 +90,14 @@ class Session:
     @ivar is_paused: whether it takes nothing at the moment.
     """
 
-    __slots__ = ("is_paused", "mailboxes", "name", "readers", "sink")
+    __slots__ = ("is_host", "is_paused", "mailboxes", "name", "readers", "sink")
 
-    def __init__(self, sink: Sink, name: str) -> None:
+    def __init__(self, sink: Sink, name: str, is_host: bool) -> None:
         """
         @param name: what the log calls it.
+        @param is_host: whether the hub is in that very process.
         """
+        self.is_host = is_host
         self.sink = sink
         self.name = name
         self.readers: dict[int, HubReader] = {}
@@ -100,14 +111,23 @@ class Hub:
 
     After L{perform}, L{leave}, L{pause} or L{resume} the caller calls L{attend},
     which serves those who wait.
+
+    @ivar is_open: whether operations are to be performed, those of
+        L{wire.PUT_BACK} aside, which always are.
+    @ivar is_closed: whether the hub has ended; nothing may be performed.
     """
 
-    _log = Logger()
-
-    def __init__(self, options: HubOptions, clock: IReactorTime) -> None:
+    def __init__(self, options: HubOptions, clock: IReactorTime, expected: int = 0) -> None:
         """
         @param clock: tells the hub's time, and sets the timer for what expires.
+        @param expected: how many guests have something to put back; the hub is
+            open when they have, or when it is told to.
         """
+        self.is_open = expected <= 0
+        self._expected = expected
+        self._openings: list[Callable[[], None]] = []
+        self._roster = 0
+        self._roster_is_due = False
         self._clock = clock
         self._readers: Readers[HubReader] = Readers()
         self._owners: dict[str, Session] = {}
@@ -123,7 +143,7 @@ class Hub:
             self._owners,
         )
         self._serving = False
-        self._closed = False
+        self.is_closed = False
         self._timer: IDelayedCall | None = None
         self._timer_at = NEVER
         self._table: tuple[Callable[..., Any], ...] = (
@@ -150,14 +170,28 @@ class Hub:
         """The hub's time."""
         return self._clock.seconds()
 
-    def join(self, sink: Sink, name: str) -> Session:
+    def when_open(self, call: Callable[[], None]) -> None:
+        """Call C{call} when the hub opens.  For a hub that is not open."""
+        self._openings.append(call)
+
+    def open(self) -> None:
+        """Be open, whoever is still missing."""
+        if not self.is_open and not self.is_closed:
+            self.is_open = True
+            openings, self._openings = self._openings, []
+            for call in openings:
+                call()
+
+    def join(self, sink: Sink, name: str, is_host: bool = False) -> Session:
         """
         Let a process take part.
 
         @param name: what the log calls it.
+        @param is_host: whether it is the one that has the hub.
         """
-        session = Session(sink, name)
+        session = Session(sink, name, is_host)
         self._sessions.add(session)
+        sink.roster(self._roster)
         return session
 
     def leave(self, session: Session) -> int:
@@ -176,6 +210,7 @@ class Hub:
         lost = self._lose(self._ledger.abandon(session), now)
         for mailbox in session.mailboxes:
             lost += self._end_of_owner(mailbox, now)
+        self._roster_is_due = True
         return lost
 
     def perform(
@@ -221,14 +256,20 @@ class Hub:
     def attend(self) -> None:
         """Serve the receives of what has arrived, and mind what will expire."""
         store = self._store
-        if self._closed:
+        if self.is_closed:
             return
         if store.changed:
             self._publish()
+        if self._roster_is_due:
+            self._tell_roster()
         if store.arrived and not self._serving:
             self._serve()
         if store.due < self._timer_at:
             self._set_timer()
+
+    def count_lost(self, number: int) -> None:
+        """Count messages that were lost before this hub began."""
+        self._store.count_lost(number)
 
     def pending(self) -> int:
         """How many messages wait, and are on lease."""
@@ -236,7 +277,7 @@ class Hub:
 
     def close(self) -> None:
         """Forget everything; say nothing to anyone."""
-        self._closed = True
+        self.is_closed = True
         self._sessions.clear()
         self._owners.clear()
         self._ledger.clear()
@@ -343,6 +384,8 @@ class Hub:
     def _flush(self, _session: Session, _now: float) -> None:
         self._store.clear()
         self._ledger.clear()
+        for session in self._sessions:
+            session.sink.flushed()
         for mailbox, owner in self._owners.items():
             owner.sink.change(mailbox, wire.RESET, [])
 
@@ -366,6 +409,10 @@ class Hub:
         for receipt in receipts:
             self._store.put_receipt(receipt, Outcome.LOST, now)
         self._store.count_lost(lost)
+        if mailboxes and not session.is_host:
+            self._expected -= 1
+            if self._expected <= 0:
+                self.open()
 
     def _leave(self, session: Session, _now: float) -> None:
         self.leave(session)
@@ -448,6 +495,7 @@ class Hub:
             former.sink.change(mailbox, wire.GONE, [])
         self._owners[mailbox] = session
         session.mailboxes.add(mailbox)
+        self._roster_is_due = True
         if former is None and self._store.knows_all_changes(mailbox):
             # Nobody has been told of any: then messages that wait find the
             # members of their own time.
@@ -472,6 +520,14 @@ class Hub:
                 owner.sink.change(mailbox, wire.RESET | drained, store.standing(mailbox))
             elif changes:
                 owner.sink.change(mailbox, drained, changes)
+
+    def _tell_roster(self) -> None:
+        self._roster_is_due = False
+        roster = sum(not one.is_host and bool(one.mailboxes) for one in self._sessions)
+        if roster != self._roster:
+            self._roster = roster
+            for session in self._sessions:
+                session.sink.roster(roster)
 
     def _lose(self, parcels: list[Parcel], now: float) -> int:
         """Settle leases as lost; return how many were, and not put back."""

@@ -68,6 +68,7 @@ class Inbox:
         tell: Callable[..., None],
         post: Callable[[wire.Operation], Deferred[Any]],
         answered: Callable[[str], None],
+        flushed: Callable[[], None],
     ) -> None:
         """
         @param clock: measures how long memberships last while there is no hub.
@@ -76,12 +77,14 @@ class Inbox:
         @param post: has an operation done, when there is a hub; see
             L{Desk.post<chanserv.layers.ipc.desk.Desk.post>}.
         @param answered: called with the channel of each receipt that comes.
+        @param flushed: called when the hub has been flushed.
         """
         self._clock = clock
         self._codec = codec
         self._tell = tell
         self._post = post
         self._answered = answered
+        self._flushed = flushed
         self._last = 0
         self._waiting: dict[int, Waiting] = {}
         self._mirrors: dict[str, Mirror] = {}
@@ -268,9 +271,16 @@ class Inbox:
         if flags & wire.DRAINED:
             mirror.catch_up()
 
-    def owns(self, mailbox: str) -> bool:
-        """Whether this process is the last that received from C{mailbox}."""
-        return mailbox in self._mirrors
+    def roster(self, count: int) -> None:
+        """See L{Sink<chanserv.layers.ipc.hub.Sink>}: of use to guests only."""
+
+    def flushed(self) -> None:
+        """See L{Sink<chanserv.layers.ipc.hub.Sink>}."""
+        self._flushed()
+
+    def owns_mailboxes(self) -> bool:
+        """Whether this process is the last that received from some mailbox."""
+        return bool(self._mirrors)
 
     def memberships(self) -> dict[str, list[tuple[str, str, float]]]:
         """

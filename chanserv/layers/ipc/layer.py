@@ -36,7 +36,7 @@ from chanserv.layers.forks import tell_after_fork
 from chanserv.layers.ipc import wire
 from chanserv.layers.ipc.desk import PATIENCE, Desk
 from chanserv.layers.ipc.inbox import Inbox
-from chanserv.layers.ipc.links import ANSWER_TIMEOUT, Link
+from chanserv.layers.ipc.links import ANSWER_TIMEOUT, Link, Parting
 from chanserv.layers.ipc.options import HubOptions, differences
 from chanserv.layers.ipc.place import Place
 from chanserv.layers.ipc.seat import Seat
@@ -138,7 +138,9 @@ class IPCChannelLayer:
         self._name = prefix
         self._codec = Codec()
         self._outstanding = Outstanding()
+        # Receipts to be given, and messages to be counted, in the next hub.
         self._owed: list[str] = []
+        self._lost = 0
         self._has_begun = False
         self._had_hub = False
         self._closing: Deferred[None] | None = None
@@ -150,6 +152,7 @@ class IPCChannelLayer:
             self._desk.tell,
             self._desk.post,
             self._receipt_came,
+            self._outstanding.clear,
         )
         self._seat = Seat(
             Place(prefix, directory),
@@ -256,7 +259,6 @@ class IPCChannelLayer:
 
         The messages that are forgotten give no receipts.
         """
-        self._outstanding.clear()
         return self._checked(lambda: (wire.FLUSH,))
 
     def global_statistics(self) -> Deferred[Mapping[str, int]]:
@@ -316,20 +318,39 @@ class IPCChannelLayer:
         self._inbox.hub_found(now)
         self._desk.release()
 
-    def hub_lost(self, reason: str, in_flight: int) -> None:
+    def hub_lost(self, parting: Parting) -> None:
         """See L{chanserv.layers.ipc.seat.Occupant}."""
-        self._desk.lost(reason)
         self._inbox.hub_lost()
+        # What was not done is asked of the next hub, with its receipts.
+        still_asked = [receipt for one in parting.undone for receipt in _receipts_of(one[0])]
+        for receipt in still_asked:
+            self._outstanding.answered(_HUB, receipt)
         receipts = self._outstanding.lost(_HUB)
+        for receipt in still_asked:
+            self._outstanding.asked(_HUB, receipt)
         self._owed += receipts
-        self._log.warn(
-            "The hub of the IPC layer {name} is gone, with all that waited there: "
-            "{in_flight} calls have failed, and {receipts} messages whose receipts had not come "
-            "are lost; looking for the next hub",
-            name=self._name,
-            in_flight=in_flight,
-            receipts=len(receipts),
-        )
+        self._desk.lost(str(parting.reason), parting.undone)
+        if parting.lost is None:
+            self._lost += len(receipts)
+            self._log.warn(
+                "The hub of the IPC layer {name} is gone, with all that waited there: {failed} "
+                "calls have failed, and {receipts} messages whose receipts had not come are "
+                "lost; looking for the next hub",
+                name=self._name,
+                failed=parting.failed,
+                receipts=len(receipts),
+            )
+        else:
+            self._log.info(
+                "The hub of the IPC layer {name} has ended, and {lost} messages with it; "
+                "looking for the next hub",
+                name=self._name,
+                lost=parting.lost,
+            )
+
+    def owns_mailboxes(self) -> bool:
+        """See L{chanserv.layers.ipc.seat.Occupant}."""
+        return self._inbox.owns_mailboxes()
 
     def hub_missing(self, reason: str) -> None:
         """See L{chanserv.layers.ipc.seat.Occupant}."""
@@ -338,14 +359,16 @@ class IPCChannelLayer:
     def _put_back(self) -> None:
         """Tell a new hub what this process knows of the one before."""
         owed, self._owed = self._owed, []
+        lost, self._lost = self._lost, 0
 
         def still_owed(failure: Failure) -> None:
             failure.trap(ChannelLayerError)  # type: ignore[no-untyped-call]
             self._owed = owed + self._owed
+            self._lost += lost
 
         memberships = self._inbox.memberships()
         weight = 100 + 100 * (len(owed) + sum(map(len, memberships.values())))
-        operation = (wire.PUT_BACK, memberships, owed, len(owed))
+        operation = (wire.PUT_BACK, memberships, owed, lost)
         self._desk.post(operation, weight).addErrback(still_owed)
 
     # Inside
@@ -435,9 +458,8 @@ class IPCChannelLayer:
 
         for number, part in enumerate(parts, 1):
             operations = [operation for _, operation in part]
-            for operation in operations:
-                if operation[0] == wire.SEND and operation[4] is not None:
-                    self._outstanding.asked(_HUB, operation[4])
+            for receipt in _receipts_of((wire.BATCH, operations)):
+                self._outstanding.asked(_HUB, receipt)
             settled = leases if number == len(parts) else []
             answer = self._post((wire.BATCH, operations, settled), sum(map(_weight, operations)))
             if settled:
@@ -464,8 +486,8 @@ class IPCChannelLayer:
         for place, error in failed.items():
             index, operation = part[place]
             errors[index] = error
-            if operation[0] == wire.SEND and operation[4] is not None:
-                self._outstanding.answered(_HUB, operation[4])
+            for receipt in _receipts_of(operation):
+                self._outstanding.answered(_HUB, receipt)
 
     def _not_settled(self, failure: Failure, leases: list[tuple[int, int]]) -> Failure:
         """
@@ -482,6 +504,12 @@ class IPCChannelLayer:
 
     def _receipt_came(self, channel: str) -> None:
         self._outstanding.answered(_HUB, channel)
+
+
+def _receipts_of(operation: wire.Operation) -> list[str]:
+    """The channels that an operation asks receipts for."""
+    sends = operation[1] if operation[0] == wire.BATCH else [operation]
+    return [one[4] for one in sends if one[0] == wire.SEND and one[4] is not None]
 
 
 def _weight(operation: wire.Operation) -> int:

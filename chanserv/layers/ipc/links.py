@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
@@ -73,12 +73,17 @@ class LocalLink:
     def __init__(self, hub: Hub, sink: Sink, options: Mapping[str, Any]) -> None:
         self.options = options
         self._hub = hub
-        self._session = hub.join(sink, "the host itself")
+        self._session = hub.join(sink, "the host itself", is_host=True)
         self._told: deque[tuple[wire.Operation, Deferred[Any] | None]] = deque()
         self._telling = False
+        if not hub.is_open:
+            hub.when_open(self._opened)
 
     def post(self, operation: wire.Operation, weight: int, answer: Deferred[Any]) -> None:
         """See L{Link}."""
+        if not self._hub.is_open and operation[0] != wire.PUT_BACK:
+            self._told.append((operation, answer))
+            return
         if self._told:
             self._do_told()
         results = self._hub.perform(self._session, (operation,))
@@ -90,7 +95,10 @@ class LocalLink:
     ) -> None:
         """See L{Link}."""
         self._told.append((operation, answer))
-        if self._telling:
+        self._opened()
+
+    def _opened(self) -> None:
+        if self._telling or not self._hub.is_open:
             return
         self._telling = True
         try:
@@ -99,21 +107,44 @@ class LocalLink:
             self._telling = False
         self._hub.attend()
 
-    def leave(self) -> None:
-        """Take part no more."""
-        self._hub.leave(self._session)
+    def leave(self) -> int:
+        """Take part no more; return how many messages were lost with that."""
+        lost = self._hub.leave(self._session)
         self._hub.attend()
+        return lost
 
     def session(self) -> Session:
         """The hub's own view of this process."""
         return self._session
 
     def _do_told(self) -> None:
-        while self._told:
+        while self._told and self._hub.is_open:
             operation, answer = self._told.popleft()
             results = self._hub.perform(self._session, (operation,))
             if answer is not None:
                 _fire(answer, results[0][1] if results else None)
+
+
+Undone: TypeAlias = tuple[wire.Operation, int, Deferred[Any]]
+"""An operation, its weight, and who waits for its answer."""
+
+
+class Parting(NamedTuple):
+    """
+    How a connection ended.
+
+    @ivar reason: the error that calls fail with until there is another hub.
+    @ivar failed: how many operations failed, that may have been done or not.
+    @ivar undone: operations that were not done, and can be asked of the next hub.
+    @ivar lost: how many messages were lost, if the hub said farewell.
+    @ivar roster: how many guests owned mailboxes.
+    """
+
+    reason: LayerUnavailable
+    failed: int
+    undone: list[Undone]
+    lost: int | None
+    roster: int
 
 
 class Owner(Protocol):
@@ -122,12 +153,8 @@ class Owner(Protocol):
     def welcomed(self, link: RemoteLink, greeting: wire.Greeting) -> None:
         """The hub has greeted: operations can be sent."""
 
-    def parted(self, link: RemoteLink, reason: LayerUnavailable, in_flight: int) -> None:
-        """
-        The connection is over; what was in flight has failed.
-
-        @param in_flight: how many operations that was.
-        """
+    def parted(self, link: RemoteLink, parting: Parting) -> None:
+        """The connection is over."""
 
 
 class RemoteLink(Stream):
@@ -154,7 +181,9 @@ class RemoteLink(Stream):
         self._owner = owner
         self._answer_timeout = answer_timeout
         self._host: int | None = None
-        self._unanswered: deque[Deferred[Any] | None] = deque()
+        self._unanswered: deque[tuple[Deferred[Any] | None, wire.Operation | None, int]] = deque()
+        self._roster = 0
+        self._lost: int | None = None
         self._is_stalled = False
         self._timer: IDelayedCall | None = None
         self._has_looked = False
@@ -175,7 +204,7 @@ class RemoteLink(Stream):
         if refusal is not None:
             answer.errback(refusal)
             return
-        self._expect(answer)
+        self._expect(answer, operation, weight)
         self.put(operation, weight)
 
     def tell(
@@ -204,12 +233,17 @@ class RemoteLink(Stream):
             f"in {self._answer_timeout:g} s: it is stopped, or something blocks its reactor"
         )
 
-    def _expect(self, answer: Deferred[Any] | None) -> None:
+    def _expect(
+        self,
+        answer: Deferred[Any] | None,
+        operation: wire.Operation | None = None,
+        weight: int = 0,
+    ) -> None:
         if not self._unanswered:
             self._heard_at = self._reactor.seconds()
             if self._timer is None:
                 self._timer = self._reactor.callLater(self._answer_timeout, self._look)
-        self._unanswered.append(answer)
+        self._unanswered.append((answer, operation, weight))
 
     def _look(self) -> None:
         """The timer: see whether the hub still answers."""
@@ -229,7 +263,8 @@ class RemoteLink(Stream):
         self._is_stalled = True
         error = self._stalled()
         self._log.warn("{error}", error=error)
-        unanswered, self._unanswered = self._unanswered, deque([None] * len(self._unanswered))
+        unanswered = self._unanswered
+        self._unanswered = deque([(None, None, 0)] * len(unanswered))
         self._timer = self._reactor.callLater(self._answer_timeout, self._look)
         _fail_all(unanswered, error)
 
@@ -249,6 +284,12 @@ class RemoteLink(Stream):
                 self._sink.deliver(*arguments)
             elif kind == wire.CHANGES:
                 self._sink.change(*arguments)
+            elif kind == wire.ROSTER:
+                (self._roster,) = arguments
+            elif kind == wire.FLUSHED:
+                self._sink.flushed()
+            elif kind == wire.FAREWELL:
+                (self._lost,) = arguments
             else:
                 raise CorruptMessage(f"the hub sent news of the unknown kind {kind!r}")
 
@@ -269,7 +310,7 @@ class RemoteLink(Stream):
             raise CorruptMessage(f"the hub gave {count} results, {len(unanswered)} are due")
         special = dict(results)
         for index in range(count):
-            answer = unanswered.popleft()
+            answer = unanswered.popleft()[0]
             if answer is not None:
                 _fire(answer, special.get(index))
 
@@ -316,8 +357,16 @@ class RemoteLink(Stream):
             f"been asked of it may have been done or not"
         )
         unanswered, self._unanswered = self._unanswered, deque()
-        in_flight = _fail_all(unanswered, error)
-        self._owner.parted(self, error, in_flight)
+        undone: list[Undone] = []
+        if self._lost is not None:
+            undone = [
+                (operation, weight, answer)
+                for answer, operation, weight in unanswered
+                if answer is not None and operation is not None
+            ]
+            unanswered = deque(one for one in unanswered if one[1] is None)
+        failed = _fail_all(unanswered, error)
+        self._owner.parted(self, Parting(error, failed, undone, self._lost, self._roster))
 
 
 def _fire(answer: Deferred[Any], result: tuple[int, Any] | None) -> None:
@@ -330,11 +379,14 @@ def _fire(answer: Deferred[Any], result: tuple[int, Any] | None) -> None:
         answer.callback(result[1])
 
 
-def _fail_all(answers: deque[Deferred[Any] | None], error: LayerUnavailable) -> int:
-    """Fail those that someone waits for; return how many they are."""
+def _fail_all(
+    unanswered: deque[tuple[Deferred[Any] | None, wire.Operation | None, int]],
+    error: LayerUnavailable,
+) -> int:
+    """Fail those that someone waits for; return how many of them were posted."""
     failed = 0
-    for answer in answers:
+    for answer, operation, _ in unanswered:
         if answer is not None:
-            failed += 1
+            failed += operation is not None
             answer.errback(error)
     return failed

@@ -24,7 +24,7 @@ from chanserv.errors import LayerUnavailable
 from chanserv.layers.ipc import wire
 from chanserv.layers.ipc.host import Host
 from chanserv.layers.ipc.hub import Sink
-from chanserv.layers.ipc.links import ANSWER_TIMEOUT, Link, LocalLink, RemoteLink
+from chanserv.layers.ipc.links import ANSWER_TIMEOUT, Link, LocalLink, Parting, RemoteLink
 from chanserv.layers.ipc.options import HubOptions
 from chanserv.layers.ipc.place import Lock, Place
 
@@ -69,12 +69,11 @@ class Occupant(Protocol):
     def hub_found(self, link: Link, now: float) -> None:
         """There is a hub, whose time is C{now}."""
 
-    def hub_lost(self, reason: str, in_flight: int) -> None:
-        """
-        It is gone.
+    def hub_lost(self, parting: Parting) -> None:
+        """It is gone."""
 
-        @param in_flight: how many operations failed with it.
-        """
+    def owns_mailboxes(self) -> bool:
+        """Whether there is something to be put back into the next."""
 
     def hub_missing(self, reason: str) -> None:
         """There still is none, and why."""
@@ -141,6 +140,9 @@ class Seat:
         self._since = 0.0
         self._complaint = ""
         self._gone: Deferred[None] | None = None
+        # Of the hub before.
+        self._expected = 0
+        self._lost = 0
 
     def begin(self) -> None:
         """
@@ -171,10 +173,9 @@ class Seat:
             self._gone = Deferred()
             ends.append(self._gone)
             self._remote.part()
-        if self._local is not None:
-            self._local.leave()
         if self.host is not None:
-            ends.append(self.host.stop())
+            lost = self._local.leave() if self._local is not None else 0
+            ends.append(self.host.stop(lost))
             self.host = None
         return gatherResults(ends).addCallback(lambda _: None)
 
@@ -228,8 +229,13 @@ class Seat:
     # Host
 
     def _become_host(self, lock: Lock) -> None:
-        host = Host(self._place, lock, self._options, self._reactor, self._clock, self._pid)
+        expected = self._expected - self._occupant.owns_mailboxes()
+        host = Host(
+            self._place, lock, self._options, self._reactor, self._clock, self._pid, expected
+        )
         host.start()
+        host.hub.count_lost(self._lost)
+        self._expected = self._lost = 0
         self.state = State.HOST
         self.host = host
         self._complaint = ""
@@ -284,11 +290,12 @@ class Seat:
             self._timer.cancel()
             self._timer = None
         self.state = State.GUEST
+        self._expected = self._lost = 0
         self._remote = link
         self._complaint = ""
         self._occupant.hub_found(link, greeting.now)
 
-    def parted(self, link: RemoteLink, reason: LayerUnavailable, in_flight: int) -> None:
+    def parted(self, link: RemoteLink, parting: Parting) -> None:
         """See L{chanserv.layers.ipc.links.Owner}."""
         self._remote = None
         if self.state is State.CLOSED:
@@ -301,10 +308,12 @@ class Seat:
             self._timer = None
         if self.state is State.GUEST:
             self._start_seeking()
-            self._occupant.hub_lost(str(reason), in_flight)
+            self._expected = parting.roster
+            self._lost = parting.lost or 0
+            self._occupant.hub_lost(parting)
             self._wait(FIRST_WAIT * self._uniform(0.0, 1.0))
         elif link.was_refused:
-            self._complain(str(reason))
+            self._complain(str(parting.reason))
             self._wait(TROUBLED_WAIT)
         else:
             # The host was gone before it could greet.

@@ -6,7 +6,7 @@ frame, and a bound on what is not yet sent.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
@@ -18,6 +18,8 @@ from chanserv.errors import ChannelLayerError
 from chanserv.layers.ipc.frames import FrameReader, framed
 from chanserv.layers.ipc.wire import packed
 from chanserv.sockets import write_promptly
+
+Data = TypeVar("Data")
 
 FRAME_BYTES: Final = 256 * 1024
 """Bytes that are put together into one frame, though the last thing in it may take
@@ -190,7 +192,7 @@ class Stream(Protocol):
             if self._is_over:
                 return
 
-    def _guarded(self, call: Callable[[bytes], None], data: bytes) -> None:
+    def _guarded(self, call: Callable[[Data], None], data: Data) -> None:
         """What comes from the other side costs this connection at most."""
         try:
             call(data)

@@ -77,7 +77,7 @@ COUNTS: Final = 13
 PUT_BACK: Final = 14
 """what this process knows of a hub that is gone: map of its mailboxes to lists of
 [group, channel, seconds left]; channels that wait for receipts that were lost;
-how many messages were lost"""
+how many messages were lost.  The first operation where there was such a hub."""
 LEAVE: Final = 15
 """nothing: nothing is delivered after the result of this"""
 RECEIVE_NOW: Final = 16
@@ -91,6 +91,14 @@ DELIVER: Final = 1
 """number of the receive, the hub's time, parcels"""
 CHANGES: Final = 2
 """mailbox, any of the flags below added up, list of changes"""
+ROSTER: Final = 3
+"""how many guests own mailboxes: so many a next hub has to wait for"""
+FAREWELL: Final = 4
+"""how many messages are lost with this hub; it has done what it gave results for, and
+nothing else"""
+
+FLUSHED: Final = 5
+"""nothing: the hub has been flushed, and owes no receipts"""
 
 RESET: Final = 1
 """All that was known of the mailbox is void."""
