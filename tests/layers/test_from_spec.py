@@ -214,6 +214,7 @@ class TestRedisURL:
     def test_options_of_servers_and_of_the_layer_are_told_apart(self) -> None:
         hosts, config = make(
             "redis://:pw@one/1?capacity=3&reply_timeout=4,rediss://two?prefix=x&verify=no"
+            "&reader_lease=2.5"
             "&channel_capacity=a.*:5&redeliver=websocket.*&redeliver=b&capacity=3"
             "&symmetric_encryption_keys=k1&symmetric_encryption_keys=k2",
             expiry=9,
@@ -223,6 +224,7 @@ class TestRedisURL:
         assert config == {
             "capacity": 3,
             "prefix": "x",
+            "reader_lease": 2.5,
             "channel_capacity": [("a.*", 5)],
             "redeliver": ["websocket.*", "b"],
             "symmetric_encryption_keys": ["k1", "k2"],

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from hashlib import sha1
-from importlib.resources import files
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,8 +11,8 @@ class Script:
     """
     What C{EVALSHA} runs.
 
-    @ivar name: the file's name without C{.lua}.
-    @ivar source: the file's text.
+    @ivar name: what people call it.
+    @ivar source: its text.
     @ivar sha: the hash by which a server knows it.
     """
 
@@ -26,9 +24,3 @@ class Script:
     def of(cls, name: str, source: bytes) -> Script:
         """Make one of a text."""
         return cls(name, source, sha1(source, usedforsecurity=False).hexdigest().encode())
-
-
-@cache
-def script(name: str) -> Script:
-    """Read C{lua/name.lua}, once for the process."""
-    return Script.of(name, (files(__package__) / "lua" / f"{name}.lua").read_bytes())
