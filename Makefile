@@ -15,7 +15,7 @@ BIN := $(abspath $(VENV))/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage soak lint format types docs bench-quick bench-layers demo-picture programs clean
+.PHONY: help demo test coverage soak faults lint format types docs bench-quick bench-layers demo-picture programs clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,9 @@ coverage: programs ## run the tests and say which lines and branches they miss
 
 soak: programs ## hold the load tests for a minute each, not for seconds
 	CHANSERV_SOAK_SECONDS=60 $(BIN)/python -m pytest -m load -s $(PYTEST_ARGS)
+
+faults: programs ## break the layers' stores under ten times the load, and print what it costs
+	CHANSERV_FAULTS_FACTOR=10 $(BIN)/python -m pytest -s tests/faults $(PYTEST_ARGS)
 
 # What the tests use besides Python's packages.  Redis' server is asked for by the name that
 # it has in redis-tools: the package redis-server would also start it, on its well-known

@@ -9,7 +9,7 @@ seconds after it came, so that at any moment some are on lease.
 
 Each line of its standard input is a JSON object, an order: C{send} (a first
 number and a count of messages for C{channel}, at C{rate} a second), C{group} (the
-number of a message for the group), C{statistics}, C{stop}.  Each line of its
+number of a message for the group), C{members}, C{statistics}, C{stop}.  Each line of its
 standard output is one too: news.
 """
 
@@ -160,6 +160,12 @@ class Driver:
             lambda failure: tell(failed="statistics", error=failure.getErrorMessage()),
         )
 
+    def list_members(self) -> None:
+        self.layer.group_channels(self.group).addCallbacks(
+            lambda channels: tell(members=len(channels)),
+            lambda failure: tell(failed="group_channels", error=failure.getErrorMessage()),
+        )
+
     @defer.inlineCallbacks
     def stop(self) -> Generator[defer.Deferred[Any], Any, None]:
         self.stopping = True
@@ -185,6 +191,8 @@ class Orders(LineOnlyReceiver):
             self.driver.send_group(order["group"])
         elif "statistics" in order:
             self.driver.statistics()
+        elif "members" in order:
+            self.driver.list_members()
         elif "stop" in order:
             self.driver.stop()
 

@@ -24,6 +24,12 @@ PATIENCE = 90.0
 LONG = float(os.environ.get("CHANSERV_FAULTS_FACTOR", "1"))
 """How many times as much load as in the default suite: C{make faults} sets it."""
 
+RATE = 400.0
+"""Messages a second: far from what a layer can do, so that a busy machine keeps up."""
+
+COUNT = round(RATE * 1.5 * LONG)
+"""How many messages are sent, with the fault in the midst of them."""
+
 SETTLE_AFTER = 0.05
 """Seconds that a worker takes over each message."""
 
@@ -78,6 +84,7 @@ class DriverProcess:
         self.group_refused: dict[int, str] = {}
         self.failed: Counter[str] = Counter()
         self.counts: dict[str, int] = {}
+        self.listed = -1
         self.ready = self.over = self.stopped = False
         self.errors = tempfile.NamedTemporaryFile(suffix=f".{name}.log")  # noqa: SIM115
         self.process = subprocess.Popen(
@@ -113,6 +120,8 @@ class DriverProcess:
                 self.group_refused[number] = error
             case {"failed": what}:
                 self.failed[what] += 1
+            case {"members": count}:
+                self.listed = count
             case {"statistics": counts}:
                 self.counts = counts
             case {"ready": True}:
@@ -147,6 +156,13 @@ class DriverProcess:
 
         wait_for("statistics", answered)
         return self.counts
+
+    def members(self) -> int:
+        """How many members the group has, as this process sees it."""
+        self.listed = -1
+        self.tell(members=True)
+        wait_for("the group's members", lambda: self.listed >= 0)
+        return self.listed
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
@@ -203,8 +219,13 @@ class Crowd:
         ]
         self.sender = DriverProcess("sender", box="sender!", **common)
         self.all = [*self.owners, *self.workers, self.sender]
-        self.next_number = 0
+        self.first = self.next_number = 0
         self.next_group = 0
+
+    @property
+    def numbers(self) -> range:
+        """The messages since the last fault."""
+        return range(self.first, self.next_number)
 
     def start(self) -> None:
         """Wait until each is ready."""
@@ -226,6 +247,12 @@ class Crowd:
     def got(self) -> list[int]:
         """The numbers that all workers together have received."""
         return [number for worker in self.workers for number in worker.got]
+
+    def under_way(self) -> None:
+        """Begin the load, and wait until it flows."""
+        before = len(self.got)
+        self.load(COUNT, RATE)
+        wait_for("the load flows", lambda: len(self.got) > before + COUNT // 4)
 
     def flows(self) -> float:
         """
@@ -288,10 +315,10 @@ class Crowd:
         try:
             wait_for(
                 "the fate of every message is known",
-                lambda: all(self.answered(number) for number in range(self.next_number)),
+                lambda: all(self.answered(number) for number in self.numbers),
             )
         except AssertionError as error:
-            missing = [n for n in range(self.next_number) if not self.answered(n)]
+            missing = [n for n in self.numbers if not self.answered(n)]
             raise AssertionError(f"{error}: {len(missing)} are not, as {missing[:10]}") from None
         self.nothing_came_twice()
 
@@ -305,15 +332,14 @@ class Crowd:
             assert len(numbers) == len(set(numbers)), f"{owner.name} got a group message twice"
 
     def figures(self) -> dict[str, int]:
-        """What became of all messages."""
-        outcomes = Counter(news[0] for news in self.sender.outcomes.values())
-        refused = [n for n in self.sender.refused if not self.outcomes(n)]
-        unsettled = set(self.got) - {
-            number for number, news in self.sender.outcomes.items() if news[0] == "settled"
-        }
+        """What became of the messages since the last fault."""
+        outcomes = Counter(self.outcomes(n)[0] for n in self.numbers if self.outcomes(n))
+        refused = [n for n in self.numbers if n in self.sender.refused and not self.outcomes(n)]
+        got = {number for number in self.got if number in self.numbers}
+        unsettled = [number for number in got if self.outcomes(number)[:1] != ["settled"]]
         return {
-            "sent": self.next_number,
-            "received": len(self.got),
+            "sent": len(self.numbers),
+            "received": len(got),
             "refused": len(refused),
             **{f"receipt {outcome}": count for outcome, count in sorted(outcomes.items())},
             "received, not settled": len(unsettled),
@@ -324,14 +350,35 @@ class Crowd:
         Hold that what was not received is what the sender was told of: refused
         at once, expired, or lost.
         """
-        got = set(self.got)
-        for number in range(self.next_number):
-            if number in got:
-                continue
+        for number in set(self.numbers).difference(self.got):
             told = number in self.sender.refused or self.outcomes(number)[0] in ("lost", "expired")
             assert told, (
                 f"message {number} is gone, and its sender was told {self.outcomes(number)}"
             )
+
+    def losses_are_counted(self) -> int:
+        """
+        Hold that the layer counts what its sender was told of as lost.
+
+        @return: how many it counts: since its store was last empty, which may be
+            long before the last fault.
+        """
+        lost = sum(self.outcomes(number) == ["lost"] for number in self.numbers)
+        counted = 0
+
+        def enough() -> bool:
+            nonlocal counted
+            counted = self.sender.statistics()["messages_lost_count"]
+            return counted >= lost
+
+        wait_for(f"all {lost} that were lost are counted", enough)
+        return counted
+
+    def logs(self) -> str:
+        """What its processes have logged, each the last of it."""
+        return "".join(
+            f"--- {one.name}: {dict(one.failed)}\n{one.log()[-3000:]}\n" for one in self.all
+        )
 
 
 @contextmanager
@@ -343,12 +390,39 @@ def crowd(
     try:
         made.start()
         yield made
-    except BaseException:
-        for one in made.all:
-            sys.stdout.write(f"--- {one.name}: {dict(one.failed)}\n{one.log()[-3000:]}\n")
-        raise
     finally:
         made.end()
+
+
+@contextmanager
+def fault(them: Crowd, title: str, *, counts: bool = True) -> Iterator[dict[str, object]]:
+    """
+    What happens in the block is a fault; after it, hold all that is promised, and
+    print what it has cost.
+
+    @param counts: whether the layer's own counts are those of one store all along.
+    @return: figures of the test's own, to be printed with the others.
+    """
+    own: dict[str, object] = {}
+    them.first = them.next_number
+    try:
+        yield own
+        flows = them.flows()
+        groups = them.group_reaches_all()
+        them.every_fate_is_known()
+        them.losses_add_up()
+        if counts:
+            own["counted_as_lost"] = them.losses_are_counted()
+    except BaseException:
+        sys.stdout.write(them.logs())
+        raise
+    say(
+        title,
+        flows_after=flows,
+        groups_after=groups,
+        **them.figures(),
+        **own,
+    )
 
 
 def say(title: str, **figures: object) -> None:

@@ -1,110 +1,104 @@
-"""What the IPC layer makes of each fault, with processes that speak it under load.
+"""
+What the IPC layer makes of each fault, with processes that speak it under load.
 
 See C{test_redis_faults}, which holds the other layer to the same.
 """
 
 from __future__ import annotations
 
+import os
 import secrets
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from tests.faults.processes import Crowd, DriverProcess, crowd, say, wait_for
-from tests.faults.test_redis_faults import COUNT, RATE, under_way, well_again
-
-
-@pytest.fixture
-def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    return {
-        "BACKEND": "chanserv.layers.ipc.IPCChannelLayer",
-        "CONFIG": {"prefix": f"faults-{secrets.token_hex(4)}"},
-    }
+from tests.faults.processes import Crowd, DriverProcess, crowd, fault, wait_for
 
 
 @contextmanager
-def hosted(spec: str) -> Iterator[tuple[DriverProcess, Crowd]]:
+def hosted() -> Iterator[tuple[DriverProcess, Crowd]]:
     """A crowd, and before it one process more, which so is the host."""
-    host = DriverProcess("host", spec=spec, box="host!", members=5)
-    try:
+    with ExitStack() as stack:
+        # The path of a socket is short.
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="cs-", dir="/tmp"))
+        os.chmod(folder, 0o700)
+        spec, config = f"ipc:{secrets.token_hex(4)}", {"directory": folder}
+        host = DriverProcess("host", spec=spec, config=config, box="host!", members=5)
+        stack.callback(host.end)
         wait_for("the host is ready", lambda: host.ready)
-        with crowd(spec) as them:
-            yield host, them
-    finally:
-        host.end()
+        them = stack.enter_context(crowd(spec, workers=3, **config))
+        assert "hosts the hub" in host.log()
+        yield host, them
 
 
-def test_the_host_killed_under_load(spec: str) -> None:
-    with hosted(spec) as (host, them):
-        under_way(them)
-        host.kill()
-        well_again(them, "IPC host killed")
+@pytest.fixture(scope="module")
+def both() -> Iterator[tuple[DriverProcess, Crowd]]:
+    with hosted() as both:
+        yield both
 
 
-def test_one_host_after_the_other_killed(spec: str) -> None:
-    with hosted(spec) as (host, them):
-        host.kill()
-        for owner in list(them.owners):
-            them.flows()
-            owner.kill()
-            them.owners.remove(owner)
-        well_again(them, "three processes killed, hosts among them")
+@pytest.fixture
+def host(both: tuple[DriverProcess, Crowd]) -> DriverProcess:
+    return both[0]
 
 
-def test_the_host_ended_in_order_under_load(spec: str) -> None:
-    with hosted(spec) as (host, them):
-        under_way(them)
-        host.end()
-        well_again(them, "IPC host ended")
+@pytest.fixture
+def them(both: tuple[DriverProcess, Crowd]) -> Crowd:
+    return both[1]
 
 
-def test_the_host_paused_for_five_seconds(spec: str) -> None:
-    with hosted(spec) as (host, them):
-        under_way(them)
+def test_a_worker_is_stopped_and_does_not_hold_up_the_others(them: Crowd) -> None:
+    stopped = them.workers[0]
+    with fault(them, "worker stopped by SIGSTOP") as figures:
+        them.under_way()
+        stopped.signal(signal.SIGSTOP)
+        figures["others_flow_after"] = them.flows()
+        figures["groups_meanwhile_after"] = them.group_reaches_all()
+        stopped.signal(signal.SIGCONT)
+
+
+def test_an_owner_is_stopped_and_does_not_hold_up_the_others(them: Crowd) -> None:
+    stopped, other = them.owners
+    with fault(them, "owner stopped by SIGSTOP") as figures:
+        stopped.signal(signal.SIGSTOP)
+        figures["the_other_reached_after"] = them.group_reaches_all([other])
+        them.under_way()
+        figures["others_flow_after"] = them.flows()
+        stopped.signal(signal.SIGCONT)
+
+
+def test_the_host_is_paused_for_five_seconds(host: DriverProcess, them: Crowd) -> None:
+    with fault(them, "IPC host paused for 5 s"):
+        them.under_way()
         host.signal(signal.SIGSTOP)
         time.sleep(5)
         host.signal(signal.SIGCONT)
-        well_again(them, "IPC host paused for 5 s")
 
 
-def test_a_worker_that_is_stopped_does_not_hold_up_the_others(spec: str) -> None:
-    with hosted(spec) as (_, them):
-        under_way(them)
-        stopped = them.workers[0]
-        stopped.signal(signal.SIGSTOP)
-        flows = them.flows()
-        groups = them.group_reaches_all()
-        stopped.signal(signal.SIGCONT)
-        well_again(
-            them, "worker stopped by SIGSTOP", others_flow_after=flows, groups_meanwhile=groups
-        )
+def test_a_worker_is_killed(them: Crowd) -> None:
+    with fault(them, "worker killed"):
+        them.under_way()
+        them.workers[-1].kill()
 
 
-def test_an_owner_that_is_stopped_does_not_hold_up_the_others(spec: str) -> None:
-    with hosted(spec) as (_, them):
-        stopped, other = them.owners
-        stopped.signal(signal.SIGSTOP)
-        alone = them.group_reaches_all([other])
-        them.load(COUNT, RATE)
-        flows = them.flows()
-        stopped.signal(signal.SIGCONT)
-        well_again(
-            them,
-            "owner stopped by SIGSTOP",
-            the_other_reached_after=alone,
-            others_flow_after=flows,
-        )
+def test_the_host_is_killed_under_load(host: DriverProcess, them: Crowd) -> None:
+    with fault(them, "IPC host killed"):
+        them.under_way()
+        host.kill()
 
 
-def test_a_worker_that_is_killed_loses_what_it_had_and_no_more(spec: str) -> None:
-    with hosted(spec) as (_, them):
-        under_way(them)
-        them.workers[0].kill()
-        wait_for("the load is over", lambda: them.sender.over)
-        well_again(them, "worker killed")
-        say("counts", **them.sender.statistics())
+def test_the_host_ends_in_order_under_load() -> None:
+    with hosted() as (host, them):
+        with fault(them, "IPC host ended"):
+            them.under_way()
+            host.end()
+        # Whoever is the host now, among them: each of these may be, and what one hub
+        # has counted ends with it.
+        with fault(them, "half of the others killed", counts=False):
+            them.under_way()
+            for one in (them.workers[0], them.owners.pop(0), them.workers[1]):
+                one.kill()

@@ -3,163 +3,168 @@ What a layer on Redis makes of each fault, with processes that speak it under lo
 
 After each: traffic flows again with nobody started anew, groups reach every open
 member, nothing arrives twice, and whoever sent a message knows what became of it.
-C{-s} shows the figures.
+Most faults befall the same processes, one after the other.  C{-s} shows the figures.
 """
 
 from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Iterator
 
-from tests.faults.processes import LONG, Crowd, DriverProcess, crowd, say, wait_for
-from tests.redis_servers import redis_server, redis_servers, redis_with_sentinels
+import pytest
 
-RATE = 400.0
-"""Messages a second: far from what Redis can do, so that a busy machine keeps up."""
+from tests.faults.processes import COUNT, RATE, Crowd, crowd, fault, wait_for
+from tests.redis_servers import (
+    RedisServer,
+    redis_server,
+    redis_servers,
+    redis_with_sentinels,
+)
 
-SECONDS = 2.0 * LONG
-"""How long messages are sent, with the fault in the midst of it."""
-
-COUNT = round(RATE * SECONDS)
-
-
-def under_way(all_of_them: Crowd) -> None:
-    """Begin the load, and wait until it flows."""
-    all_of_them.load(COUNT, RATE)
-    wait_for("the load flows", lambda: len(all_of_them.got) > COUNT // 4)
+OWNER_LEASE = 4.0
+"""Seconds after which an owner that says nothing is taken for dead: by default many
+more, for which these tests would have to wait."""
 
 
-def well_again(them: Crowd, title: str, **figures: object) -> None:
-    """Hold all that is promised after a fault, and print what it has cost."""
-    flows = them.flows()
-    groups = them.group_reaches_all()
-    them.every_fate_is_known()
-    them.losses_add_up()
-    say(title, **figures, flows_after=flows, groups_after=groups, **them.figures())
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with redis_server() as server:
+        yield server
 
 
-def test_redis_killed_and_started_again_empty() -> None:
-    with redis_server() as server, crowd(server.url) as them:
-        assert them.group_reaches_all() >= 0
-        under_way(them)
+@pytest.fixture(scope="module")
+def them(server: RedisServer) -> Iterator[Crowd]:
+    with crowd(server.url, workers=3, owner_lease=OWNER_LEASE) as them:
+        yield them
+
+
+def test_redis_is_killed_and_started_again_empty(server: RedisServer, them: Crowd) -> None:
+    with fault(them, "Redis killed, started again empty"):
+        them.under_way()
         server.kill()
         time.sleep(0.5)
         server.start()
-        well_again(them, "Redis killed, started again empty")
 
 
-def test_redis_started_again_empty_before_a_new_member_has_had_any_message() -> None:
-    with redis_server() as server, crowd(server.url, owners=1, workers=1) as them:
+def test_redis_is_started_again_empty_before_its_members_have_had_any_message() -> None:
+    with (
+        redis_server() as server,
+        crowd(server.url, workers=1) as them,
+        fault(them, "Redis killed just after its members joined"),
+    ):
         server.kill()
         server.start()
-        well_again(them, "Redis killed just after its members joined")
 
 
-def test_redis_killed_and_started_again_with_its_data() -> None:
-    with redis_server(keeps_data=True) as server, crowd(server.url) as them:
-        under_way(them)
+def test_redis_is_killed_and_started_again_with_its_data() -> None:
+    with (
+        redis_server(keeps_data=True) as server,
+        crowd(server.url) as them,
+        fault(them, "Redis killed, started again with its data"),
+    ):
+        them.under_way()
         server.kill()
         time.sleep(0.5)
         server.start()
-        well_again(them, "Redis killed, started again with its data")
 
 
-def test_the_script_cache_flushed() -> None:
-    with redis_server() as server, crowd(server.url) as them:
-        under_way(them)
+def test_its_scripts_are_forgotten(server: RedisServer, them: Crowd) -> None:
+    with fault(them, "script cache flushed"):
+        them.under_way()
         for _ in range(5):
             server.command("SCRIPT", "FLUSH")
             time.sleep(0.05)
-        well_again(them, "script cache flushed")
-        assert not them.sender.failed
-        figures = them.figures()
-        assert figures["received"] == figures["receipt settled"] == figures["sent"]
+    figures = them.figures()
+    assert figures["received"] == figures["receipt settled"] == figures["sent"]
 
 
-def test_redis_paused_for_five_seconds() -> None:
-    with redis_server() as server, crowd(server.url) as them:
-        under_way(them)
+def test_redis_is_paused_for_five_seconds(server: RedisServer, them: Crowd) -> None:
+    with fault(them, "Redis paused for 5 s"):
+        them.under_way()
         server.pause()
         time.sleep(5)
         server.resume()
-        well_again(them, "Redis paused for 5 s")
 
 
-def test_a_master_that_is_gone_and_a_replica_in_its_place() -> None:
-    with redis_with_sentinels() as setup, crowd(setup.url) as them:
-        under_way(them)
-        begin = time.monotonic()
-        setup.master.kill()
-        well_again(them, "Sentinel fail-over", since_the_kill=time.monotonic() - begin)
-
-
-def test_each_of_three_shards_gone_in_its_turn_and_back_empty() -> None:
-    with redis_servers(3) as servers, crowd(",".join(one.url for one in servers)) as them:
-        for number, server in enumerate(servers):
-            before = len(them.got)
-            them.load(COUNT // 2, RATE)
-            wait_for("the load flows", lambda before=before: len(them.got) > before + COUNT // 8)
-            server.kill()
-            wait_for("the load is over", lambda: them.sender.over)
-            server.start()
-            well_again(them, f"shard {number + 1} of 3 killed, started again empty")
-
-
-def test_while_a_shard_is_gone_the_others_do_their_part() -> None:
-    with redis_servers(3) as servers, crowd(",".join(one.url for one in servers)) as them:
-        served = 0
-        for server in servers:
-            server.kill()
-            before = len(them.got)
-            them.load(COUNT // 4, RATE)
-            wait_for("the load is over", lambda: them.sender.over)
-            first = them.next_number - COUNT // 4
-            wait_for(
-                "all have been answered",
-                lambda first=first: all(them.answered(n) for n in range(first, them.next_number)),
-            )
-            # The sender's own shard is one of the three.
-            served += len(them.got) > before
-            server.start()
-            them.flows()
-        assert served >= 2
-        well_again(them, "one shard after the other away", served_meanwhile=f"{served} of 3")
-
-
-def test_a_worker_that_is_stopped_and_goes_on() -> None:
-    with redis_server() as server, crowd(server.url) as them:
-        under_way(them)
-        stopped = them.workers[0]
+def test_a_worker_is_stopped_and_goes_on(them: Crowd) -> None:
+    stopped = them.workers[0]
+    with fault(them, "worker stopped by SIGSTOP") as figures:
+        them.under_way()
         stopped.signal(signal.SIGSTOP)
+        # What it had is known to be lost; the others do its work.
         them.every_fate_is_known()
-        flows = them.flows()
-        stopped.signal(signal.SIGCONT)
-        them.load(COUNT // 2, RATE)
+        figures["others_flow_after"] = them.flows()
         before = len(stopped.got)
-        well_again(them, "worker stopped by SIGSTOP", others_flow_after=flows)
-        wait_for("the stopped worker works again", lambda: keeps_busy(them, stopped, before))
-
-
-def keeps_busy(them: Crowd, worker: DriverProcess, before: int) -> bool:
-    them.load(20, 1000)
-    wait_for("sent", lambda: them.sender.over)
-    time.sleep(0.2)
-    return len(worker.got) > before
-
-
-def test_an_owner_that_is_stopped_and_goes_on_has_its_members_again() -> None:
-    with redis_server() as server, crowd(server.url) as them:
-        stopped, other = them.owners
-        stopped.signal(signal.SIGSTOP)
-        # Long enough to be taken for dead.
-        time.sleep(6)
-        alone = them.group_reaches_all([other])
         stopped.signal(signal.SIGCONT)
-        well_again(them, "owner stopped by SIGSTOP", the_other_reached_after=alone)
+
+    def works_again() -> bool:
+        them.load(20, 1000)
+        wait_for("all is sent", lambda: them.sender.over)
+        time.sleep(0.2)
+        return len(stopped.got) > before
+
+    wait_for("the worker works again", works_again)
 
 
-def test_a_worker_that_is_killed_loses_what_it_had_and_no_more() -> None:
-    with redis_server() as server, crowd(server.url, workers=3) as them:
-        under_way(them)
-        them.workers[0].kill()
-        well_again(them, "worker killed")
+def test_an_owner_is_taken_for_dead_and_has_its_members_again(them: Crowd) -> None:
+    stopped, other = them.owners
+    with fault(them, "owner stopped by SIGSTOP") as figures:
+        assert them.sender.members() == 2 * them.members
+        stopped.signal(signal.SIGSTOP)
+        figures["taken_for_dead_after"] = wait_for(
+            "it is taken for dead", lambda: them.sender.members() == them.members
+        )
+        figures["the_other_reached_after"] = them.group_reaches_all([other])
+        stopped.signal(signal.SIGCONT)
+
+
+def test_a_worker_is_killed(them: Crowd) -> None:
+    with fault(them, "worker killed"):
+        them.under_way()
+        them.workers[-1].kill()
+
+
+def test_a_replica_takes_the_place_of_its_master() -> None:
+    with (
+        redis_with_sentinels() as setup,
+        crowd(setup.url) as them,
+        fault(them, "Sentinel fail-over"),
+    ):
+        them.under_way()
+        setup.master.kill()
+
+
+@pytest.fixture(scope="module")
+def shards() -> Iterator[list[RedisServer]]:
+    with redis_servers(3) as servers:
+        yield servers
+
+
+@pytest.fixture(scope="module")
+def on_shards(shards: list[RedisServer]) -> Iterator[Crowd]:
+    with crowd(",".join(one.url for one in shards)) as them:
+        yield them
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_one_of_three_shards_is_gone_and_comes_back_empty(
+    shards: list[RedisServer], on_shards: Crowd, number: int
+) -> None:
+    them = on_shards
+    with fault(them, f"shard {number + 1} of 3 killed, started again empty") as figures:
+        them.under_way()
+        shards[number].kill()
+        wait_for("the load is over", lambda: them.sender.over)
+        before, first = len(them.got), them.next_number
+        them.load(COUNT // 4, RATE)
+        wait_for("the load is over", lambda: them.sender.over)
+        wait_for(
+            "each of these is refused or has come",
+            lambda: all(them.answered(n) for n in range(first, them.next_number)),
+        )
+        # All of it, or nothing: the sender's own shard is one of the three.
+        meanwhile = len(them.got) - before
+        assert meanwhile == 0 or meanwhile >= COUNT // 4
+        figures["received_meanwhile"] = meanwhile
+        shards[number].start()
