@@ -10,6 +10,7 @@ settings.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Collection, Iterator, Mapping
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.conf import settings
 from django.core.signals import setting_changed
+from twisted.logger import Logger
 
 from chanserv.django.exceptions import ImproperChannelLayers
 from chanserv.errors import ChannelLayerError
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
     from chanserv.django.routing import Router
     from chanserv.interfaces import IBlockingChannelLayer
+
+_log = Logger()
 
 DEFAULT_CHANNEL_LAYER: Final = "default"
 
@@ -119,6 +123,7 @@ class ChannelLayerWrapper:
         self.settings = layer_settings
         self._spec: Any = layer_settings.spec
         self._attached = False
+        self._was_attached = False
         self._lock = threading.RLock()
         self._face: IBlockingChannelLayer | None = None
         self._router: Router | None = None
@@ -138,6 +143,13 @@ class ChannelLayerWrapper:
         with self._lock:
             if self._face is None:
                 self._face = blocking_layer(self._spec)
+                if self._was_attached and getattr(self._face, "within_process", False):
+                    _log.warn(
+                        "Process {pid} was forked from one that runs the channel layer {alias!r}, "
+                        "which reaches only that one: what this process sends reaches nobody",
+                        pid=os.getpid(),
+                        alias=self.alias,
+                    )
             return self._face
 
     def attach(self, face: IBlockingChannelLayer, spec: Any = None) -> None:
@@ -163,6 +175,7 @@ class ChannelLayerWrapper:
         self._lock = threading.RLock()
         if self._attached and _reactor_ran():
             self._attached = False
+            self._was_attached = True
             self._face = None
 
     @property

@@ -30,6 +30,7 @@ from chanserv.errors import (
 from chanserv.interfaces import IBlockingChannelLayer, IChannelLayer
 from chanserv.layers.from_spec import ReactorNeeded, Spec, make_layer
 from chanserv.layers.io_thread import runs_here
+from chanserv.layers.reach import within_process
 from chanserv.layers.reactor_face import ReactorFace
 from chanserv.layers.reactor_thread import ReactorThread, process_lock, process_thread
 from chanserv.messages import Message, Operation
@@ -128,10 +129,12 @@ class LayerOfEachProcess:
 
         @raise LayerUnavailable: the program is ending.
         """
-        made = self._made
-        if made is None or not made.usable:
-            made = self._make()
-        return made.face
+        return self._here().face
+
+    @property
+    def within_process(self) -> bool:
+        """See L{chanserv.layers.reach}."""
+        return within_process(self._here().layer)
 
     @property
     def extensions(self) -> Collection[str]:
@@ -211,6 +214,11 @@ class LayerOfEachProcess:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._spec, self._config)
+
+    def _here(self) -> _Made:
+        """What this process has made; it is made where it has not."""
+        made = self._made
+        return made if made is not None and made.usable else self._make()
 
     def _make(self) -> _Made:
         with process_lock():

@@ -12,8 +12,13 @@ from textwrap import dedent
 
 ROOT = Path(__file__).parents[2]
 
+WARNINGS = ("-W", "error", "-W", "ignore:Passing pyOpenSSL:DeprecationWarning")
+"""Warnings are errors, but for those of Twisted's TLS about itself."""
+
 RUN_SECONDS = 120.0
 """How long a program may run: for a machine that does much else."""
+
+_started: list[subprocess.Popen[str]] = []
 
 
 def start(program: str, *, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
@@ -22,8 +27,8 @@ def start(program: str, *, env: Mapping[str, str] | None = None) -> subprocess.P
 
     It is in a process group of its own, where a test may press Ctrl-C.
     """
-    return subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", dedent(program)],
+    process = subprocess.Popen(
+        [sys.executable, *WARNINGS, "-c", dedent(program)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **(env or {})},
         stdin=subprocess.PIPE,
@@ -32,6 +37,17 @@ def start(program: str, *, env: Mapping[str, str] | None = None) -> subprocess.P
         text=True,
         start_new_session=True,
     )
+    _started.append(process)
+    return process
+
+
+def end_all() -> None:
+    """End what a test that failed has left behind."""
+    while _started:
+        process = _started.pop()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
