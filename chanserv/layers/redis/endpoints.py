@@ -42,7 +42,7 @@ def tcp_endpoint(
     """
     host, port = address
     endpoint = HostnameEndpoint(reactor, host, port, timeout)
-    return endpoint if tls is None else wrapClientTLS(tls_options(tls, host), endpoint)
+    return endpoint if tls is None else wrapClientTLS(tls_options(tls, host), endpoint, reactor)
 
 
 def unix_endpoint(server: Server, reactor: Any) -> IStreamClientEndpoint:
