@@ -12,8 +12,8 @@ own mailboxes, to put it back when a store has lost it
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 from twisted.logger import Logger
@@ -31,7 +31,7 @@ from chanserv.core.capacity import (
 from chanserv.core.defaults import EXPIRY, GROUP_EXPIRY, MAX_MESSAGE_SIZE
 from chanserv.core.outstanding import Outstanding
 from chanserv.core.patterns import NamePatterns, Pattern
-from chanserv.core.statistics import STATISTICS_NAMES
+from chanserv.core.ring import Ring
 from chanserv.errors import (
     ChannelLayerError,
     ConfigurationError,
@@ -39,13 +39,15 @@ from chanserv.errors import (
 )
 from chanserv.interfaces import IChannelLayer
 from chanserv.layers.redis.addresses import Host, servers_from_config
-from chanserv.layers.redis.entry import Entry
+from chanserv.layers.redis.books import flush, statistics
+from chanserv.layers.redis.house import House
+from chanserv.layers.redis.memberships import Memberships
 from chanserv.layers.redis.mirrors import Mirrors
-from chanserv.layers.redis.programs import FLUSH, MEMBERS, STATISTICS
-from chanserv.layers.redis.protocol import Word
+from chanserv.layers.redis.places import Mailboxes, Places
+from chanserv.layers.redis.preparing import Preparing
 from chanserv.layers.redis.receiving import Receiving
 from chanserv.layers.redis.sending import Sending
-from chanserv.layers.redis.shard import OWNER_LEASE, READER_LEASE, Leases, Shard, Table
+from chanserv.layers.redis.shard import OWNER_LEASE, READER_LEASE, Leases, Shard
 from chanserv.layers.redis.space import PREFIX, Space
 from chanserv.layers.redis.turns import Turns, all_done
 from chanserv.messages import Delivery, Message, Operation, Outcome
@@ -58,9 +60,6 @@ from chanserv.names import (
 )
 
 T = TypeVar("T")
-
-SCANNED: Final = 500
-"""Keys that one step of a flush looks at: a millisecond of the server's time."""
 
 
 @implementer(IChannelLayer)
@@ -142,27 +141,27 @@ class RedisChannelLayer:
             checked_seconds("reader_lease", reader_lease),
             checked_seconds("owner_lease", owner_lease),
         )
-        self._reactor = reactor
         self._space = space
-        self._outstanding = Outstanding()
-        self._mirrors = Mirrors(lambda name: self._sending.owner_of(name).name)
-        self._receiving = Receiving(reactor, codec, self._mirrors, self._outstanding)
         self.process = secrets.token_hex(8)
-        self._shards = [
-            Shard(server, reactor, space, self.process, self, leases) for server in servers
-        ]
-        self._receiving.use(self._shards)
-        self._sending = Sending(
-            self._shards,
-            space,
-            codec,
+        ring = Ring([server.name for server in servers])
+        turns = Turns()
+        self._outstanding = Outstanding()
+        mirrors = Mirrors(ring.owner)
+        mailboxes = Mailboxes(
             Capacities(capacity, mailbox_capacity, channel_capacity),
             NamePatterns("redeliver", redeliver),
-            checked_count("max_message_size", max_message_size),
-            self._outstanding,
-            self._receiving.reads,
         )
-        self._turns = Turns() if len(self._shards) > 1 else None
+        self._receiving = Receiving(reactor, codec, mirrors, self._outstanding)
+        house = House(self._receiving, mirrors, self._outstanding, mailboxes.of)
+        self._shards = [
+            Shard(server, reactor, space, self.process, house, leases) for server in servers
+        ]
+        self._receiving.use(self._shards)
+        places = Places(ring, self._shards)
+        size = checked_count("max_message_size", max_message_size)
+        preparing = Preparing(places, mailboxes, space, codec, size)
+        self._sending = Sending(places, preparing, turns, self._outstanding, self._receiving.reads)
+        self._memberships = Memberships(places, mailboxes, space, turns)
         self._started = False
         self._closing: Deferred[None] | None = None
 
@@ -186,7 +185,7 @@ class RedisChannelLayer:
         """See L{IChannelLayer}."""
         try:
             self._begin()
-            return self._sending.send(self._sending.prepare_send(channel, message, receipt))
+            return self._sending.send(channel, message, receipt)
         except ChannelLayerError as error:
             return fail(error)
 
@@ -196,7 +195,7 @@ class RedisChannelLayer:
         """
         See L{IChannelLayer}.
 
-        With one shard, it is one script, and done or not as a whole.
+        With one shard, it is one step of the server, done or not as a whole.
         """
         try:
             self._begin()
@@ -205,14 +204,7 @@ class RedisChannelLayer:
         leases = self._gather(settled)
         if not operations and not leases:
             return succeed([])
-        return Deferred.fromCoroutine(self._send_batch(operations, leases))
-
-    async def _send_batch(
-        self, operations: Sequence[Operation], leases: list[tuple[Shard, str, Outcome]]
-    ) -> list[ChannelLayerError | None]:
-        if self._turns is not None:
-            await self._turns.all_before()
-        return await self._sending.send_batch(operations, leases)
+        return Deferred.fromCoroutine(self._sending.send_batch(operations, leases))
 
     def _gather(self, settled: Sequence[Delivery]) -> list[tuple[Shard, str, Outcome]]:
         """Settle deliveries, but have their leases instead of telling the shards."""
@@ -227,18 +219,7 @@ class RedisChannelLayer:
 
     def send_group(self, group: str, message: Message) -> Deferred[None]:
         """See L{IChannelLayer}."""
-        return self._result(self._send_group(group, message))
-
-    async def _send_group(self, group: str, message: Message) -> None:
-        made = self._sending.prepare_group_send(group, message)
-        if self._turns is None:
-            await made.shard.operate(made.words)
-            return
-        await self._turns.all_before()
-        errors: list[ChannelLayerError | None] = [None]
-        await self._sending.send_groups([(0, made)], errors)
-        if errors[0] is not None:
-            raise errors[0]
+        return self._result(self._sending.send_group(group, message))
 
     # Receiving
 
@@ -282,43 +263,32 @@ class RedisChannelLayer:
 
     def group_add(self, group: str, channel: str) -> Deferred[None]:
         """See L{IChannelLayer}."""
-        return self._change(self._sending.group_add, group, channel)
+        try:
+            self._begin()
+            return self._memberships.add(check_group(group), check_channel(channel))
+        except ChannelLayerError as error:
+            return fail(error)
 
     def group_discard(self, group: str, channel: str) -> Deferred[None]:
         """See L{IChannelLayer}."""
-        return self._change(self._sending.group_discard, group, channel)
-
-    def _change(
-        self, change: Callable[[str, str], Coroutine[Any, Any, None]], group: str, channel: str
-    ) -> Deferred[None]:
-        """Change a membership, after those changes to the same channel that came before."""
         try:
             self._begin()
-            check_group(group)
-            check_channel(channel)
+            return self._memberships.discard(check_group(group), check_channel(channel))
         except ChannelLayerError as error:
             return fail(error)
-        if self._turns is None:
-            return Deferred.fromCoroutine(change(group, channel))
-        return self._turns.take(channel, lambda: Deferred.fromCoroutine(change(group, channel)))
 
     def group_channels(self, group: str) -> Deferred[list[str]]:
         """See L{IChannelLayer}."""
-        return self._result(self._group_channels(group))
-
-    async def _group_channels(self, group: str) -> list[str]:
-        check_group(group)
-        if self._turns is not None:
-            await self._turns.all_before()
-        name = self._space.group(group)
-        found = await self._sending.owner_of(name).run(MEMBERS, name)
-        return [channel.decode() for channel in found]
+        try:
+            return self._result(self._memberships.of(check_group(group)))
+        except ChannelLayerError as error:
+            return fail(error)
 
     # Statistics and the end
 
     def global_statistics(self) -> Deferred[Mapping[str, int]]:
         """See L{IChannelLayer}."""
-        return self._result(self._statistics(""))
+        return self._result(statistics(self._shards, ""))
 
     def channel_statistics(self, channel: str) -> Deferred[Mapping[str, int]]:
         """
@@ -330,15 +300,7 @@ class RedisChannelLayer:
             check_channel(channel)
         except ChannelLayerError as error:
             return fail(error)
-        return self._result(self._statistics(mailbox_of(channel)))
-
-    async def _statistics(self, mailbox: str) -> Mapping[str, int]:
-        """Over all shards."""
-        found = await all_done([shard.run(STATISTICS, mailbox) for shard in self._shards])
-        columns = list(zip(*found, strict=True))
-        counts = dict(zip(STATISTICS_NAMES, map(sum, columns), strict=True))
-        counts["messages_max_age"] = max(columns[-1]) // 1000
-        return counts
+        return self._result(statistics(self._shards, mailbox_of(channel)))
 
     def flush(self) -> Deferred[None]:
         """
@@ -349,19 +311,8 @@ class RedisChannelLayer:
         return self._result(self._flush())
 
     async def _flush(self) -> None:
-        await all_done([Deferred.fromCoroutine(self._flush_shard(one)) for one in self._shards])
+        await flush(self._shards, self._space)
         self._outstanding.clear()
-
-    async def _flush_shard(self, shard: Shard) -> None:
-        await shard.run(FLUSH)
-        pattern = _escaped(f"{self._space.stats_prefix}of:") + "*"
-        cursor: Any = 0
-        while True:
-            cursor, keys = await shard.call("SCAN", cursor, "MATCH", pattern, "COUNT", SCANNED)
-            if keys:
-                await shard.call("UNLINK", *keys)
-            if int(cursor) == 0:
-                return
 
     def close(self) -> Deferred[None]:
         """
@@ -384,45 +335,6 @@ class RedisChannelLayer:
         if self._started:
             await self._receiving.close(_closed)
             await all_done([shard.stop() for shard in self._shards])
-
-    # What shards tell
-
-    def ready(self, shard: Shard) -> None:
-        """See L{House<chanserv.layers.redis.shard.House>}."""
-        self._receiving.ready(shard)
-
-    def rung(self, shard: Shard, signature: str) -> None:
-        """See L{House<chanserv.layers.redis.shard.House>}."""
-        self._receiving.rung(shard, signature)
-
-    def recovered(self, shard: Shard, entries: list[Entry]) -> None:
-        """See L{House<chanserv.layers.redis.shard.House>}."""
-        self._receiving.recovered(shard, entries)
-
-    def fed(self, shard: Shard, tables: Iterable[Table]) -> None:
-        """See L{House<chanserv.layers.redis.shard.House>}."""
-        self._mirrors.fed(shard.name, tables)
-
-    def put_back(self, shard: Shard) -> Iterable[list[Word]]:
-        """See L{House<chanserv.layers.redis.shard.House>}."""
-        return self._mirrors.put_back(shard.name, shard.now, self._sending.capacity_of)
-
-    def owed(self, shard: Shard) -> list[str]:
-        """See L{House<chanserv.layers.redis.shard.House>}."""
-        return self._outstanding.lost(shard.name)
-
-    def still_owed(self, shard: Shard, channels: list[str]) -> None:
-        """See L{House<chanserv.layers.redis.shard.House>}."""
-        for channel in channels:
-            self._outstanding.asked(shard.name, channel)
-
-    def mailboxes(self) -> list[str]:
-        """See L{House<chanserv.layers.redis.shard.House>}."""
-        return self._mirrors.mailboxes()
-
-    def flushed(self, shard: Shard) -> None:
-        """See L{House<chanserv.layers.redis.shard.House>}."""
-        self._outstanding.clear()
 
     # Inside
 
@@ -452,8 +364,3 @@ def _checked_prefix(option: str, value: object) -> str:
     if not isinstance(value, str) or not value or any(mark.isspace() for mark in value):
         raise ConfigurationError(f"{option} must be text without spaces, not {value!r}")
     return value
-
-
-def _escaped(text: str) -> str:
-    """C{text} as a pattern of Redis that matches nothing else."""
-    return "".join(f"\\{mark}" if mark in "*?[]\\^-" else mark for mark in text)

@@ -51,6 +51,7 @@ _MAINS: Final = (
     "statistics",
     "members",
     "reach",
+    "owed",
     "flush",
 )
 _BODY: Final = "\n".join(map(_part, (*_PARTS, *_MAINS)))
@@ -108,6 +109,9 @@ MEMBERS: Final = _program("members", "queue", "groups")
 REACH: Final = _program("reach", "queue", "groups")
 """The mailboxes that groups reach."""
 
+OWED: Final = _program("owed", "queue")
+"""The receipts that can still come to some mailboxes."""
+
 FLUSH: Final = _program("flush")
 """Forget all."""
 
@@ -122,6 +126,7 @@ ALL: Final = (
     STATISTICS,
     MEMBERS,
     REACH,
+    OWED,
     FLUSH,
 )
 """Each of them."""

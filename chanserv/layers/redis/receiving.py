@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -28,8 +28,10 @@ from chanserv.errors import ChannelLayerError, CorruptMessage, LayerUnavailable
 from chanserv.layers.redis.entry import Entry
 from chanserv.layers.redis.mirrors import Mirrors
 from chanserv.layers.redis.protocol import Word
-from chanserv.layers.redis.shard import Shard
 from chanserv.messages import Delivery, Outcome
+
+if TYPE_CHECKING:
+    from chanserv.layers.redis.shard import Shard
 
 MOST_WANTED: Final = 10_000
 """Entries that one take asks for, however many its receives could use: the

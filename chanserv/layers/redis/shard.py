@@ -8,22 +8,18 @@ which is also when what has fallen due is dropped and the dead are found; there
 is no other housekeeping, and no process has a part in it that another could
 not play.
 
-B{Takes.}  One is under way at a time.  The store keeps what the last one brought
-until the next, so what was taken when a connection broke is handed out after
-all, once.
-
-B{Settling.}  What was to be settled when the connection broke is settled on the
-next: to settle twice does nothing, and not to settle would leave somebody
-waiting for ever.
+One take is under way at a time.  The store keeps what the last one brought until
+the next, so what was taken when a connection broke is handed out after all, once.
 """
 
 from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeAlias
+from functools import partial
+from typing import Any, Final, TypeAlias
 
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IDelayedCall
@@ -35,12 +31,17 @@ from chanserv.layers.redis.calls import Calls
 from chanserv.layers.redis.connection import Connection
 from chanserv.layers.redis.entry import Entry, read_entry
 from chanserv.layers.redis.held import Commands
+from chanserv.layers.redis.house import House
+from chanserv.layers.redis.mending import Mending
+from chanserv.layers.redis.posts import Posts, Results
 from chanserv.layers.redis.programs import BEAT, BYE, HELLO, NEWS, OPERATE, POST, TAKE, Program
 from chanserv.layers.redis.protocol import Word
 from chanserv.layers.redis.refusals import Refused
 from chanserv.layers.redis.server import Server
+from chanserv.layers.redis.signatures import KNOWN_FOR, Signatures
 from chanserv.layers.redis.space import Space
 from chanserv.layers.redis.subscription import Subscription
+from chanserv.layers.redis.unsettled import Unsettled
 
 READER_LEASE: Final = 3.5
 """Seconds without a sign of life after which what a process has not settled is
@@ -55,18 +56,9 @@ OWNER_LEASE: Final = 20.0
 memberships: longer, since what a stalled interface server has lost by that can
 not be given to another; and below the thirty seconds that are promised."""
 
-SIGNATURE_KNOWN: Final = 120.0
-"""Seconds that the store remembers what a kind of reader reads."""
-
-SIGNATURE_RENEWED: Final = 30.0
-"""Seconds between renewals of that: three may fail."""
-
 TAKE_AGAIN: Final = 1.0
 """Seconds before the next take when the server has refused one, out of memory
 say, though the connection stands."""
-
-POSTS_AT_ONCE: Final = 200
-"""Sends and the like that go in one script: a millisecond or two of the server's time."""
 
 SAID_ONCE_IN: Final = 10.0
 """Seconds between two lines of the log on what a server refuses: a server without
@@ -80,12 +72,6 @@ _BY_MISTAKE: Final = "was taken for dead"
 
 Ask: TypeAlias = tuple[str, int, Sequence[str]]
 """What a take asks for: a signature, how many entries, and the channels."""
-
-Post: TypeAlias = "tuple[Sequence[Word], int, Deferred[list[list[Any]]]]"
-"""Operations, how many they are, and who waits for them."""
-
-Table: TypeAlias = list[Any]
-"""What C{lua/feed.lua} returns for a mailbox."""
 
 
 @dataclass(frozen=True)
@@ -104,36 +90,7 @@ class Leases:
         return self.reader / SIGNS
 
 
-class House(Protocol):
-    """What a shard tells its layer."""
-
-    def ready(self, shard: Shard) -> None:
-        """It can be taken from, and what was known of it before may be wrong."""
-
-    def rung(self, shard: Shard, signature: str) -> None:
-        """Something waits there for readers of this signature."""
-
-    def recovered(self, shard: Shard, entries: list[Entry]) -> None:
-        """What a take brought whose connection broke."""
-
-    def fed(self, shard: Shard, tables: Iterable[Table]) -> None:
-        """Changes to the members behind mailboxes."""
-
-    def put_back(self, shard: Shard) -> Iterable[list[Word]]:
-        """The operations that put back what this process knows of memberships."""
-
-    def owed(self, shard: Shard) -> list[str]:
-        """The store has lost all that it held: take the channels that wait for
-        receipts from it, each as often as it does."""
-
-    def still_owed(self, shard: Shard, channels: list[str]) -> None:
-        """They could not be told."""
-
-    def mailboxes(self) -> list[str]:
-        """The mailboxes that are read here."""
-
-    def flushed(self, shard: Shard) -> None:
-        """Somebody has flushed the store."""
+DEFAULT_LEASES: Final = Leases()
 
 
 class Shard:
@@ -154,9 +111,7 @@ class Shard:
         space: Space,
         process: str,
         house: House,
-        leases: Leases = Leases(),
-        connection: Callable[..., Connection] = Connection,
-        subscription: Callable[..., Subscription] = Subscription,
+        leases: Leases = DEFAULT_LEASES,
     ) -> None:
         """
         @param process: what this layer object is called in the store; nobody
@@ -170,10 +125,10 @@ class Shard:
         self._process = process
         self._house = house
         self._leases = leases
-        self._connection = connection(
+        self._connection = Connection(
             server, reactor, prepare=self._prepare, lost=self._lost, client_name="chanserv"
         )
-        self._bell = subscription(
+        self._bell = Subscription(
             server,
             reactor,
             channels=[space.bell(process)],
@@ -191,19 +146,15 @@ class Shard:
         self._take = 0
         self._answered = 0
         self._unanswered = 0
-        # What has been posted in this turn of the reactor.
-        self._posts: list[Post] = []
-        self._posting: IDelayedCall | None = None
-        # What is to be settled and may not have been.
-        self._unsettled: dict[str, str] = {}
+        self._posts = Posts(reactor, partial(self._call, POST))
+        self._unsettled = Unsettled()
+        self._signatures = Signatures()
+        self._mending = Mending(self, house, (process, space.kept))
         # What the store was told by, and which run of which server it was.
         self._born: bytes | None = None
         self._run_id: bytes | None = None
         # The server's clock less the reactor's.
         self._ahead = 0.0
-        # Signatures that are known there, and since when; and those to forget.
-        self._known: dict[str, float] = {}
-        self._forget: list[str] = []
         self._losses = 0
         self._silent_until = 0.0
         self._stopping = False
@@ -227,7 +178,7 @@ class Shard:
             if call is not None:
                 call.cancel()
         self._beating = self._resting = None
-        self._flush_posts()
+        self._posts.flush()
         said: Deferred[Any] = succeed(None)
         if self.greeted:
             self.greeted = False
@@ -253,41 +204,20 @@ class Shard:
 
     # Commands
 
-    def operate(self, words: Sequence[Word]) -> Deferred[list[list[Any]]]:
+    def operate(self, words: Sequence[Word]) -> Deferred[Results]:
         """Do what C{words} say: see C{lua/operate.lua}."""
-        return self._run(OPERATE, self._process, self._space.kept, *words)
+        self._posts.flush()
+        return self._call(OPERATE, words)
 
-    def post(self, words: Sequence[Word], count: int = 1) -> Deferred[list[list[Any]]]:
+    def post(self, words: Sequence[Word], count: int = 1) -> Deferred[Results]:
         """
         The same for what has nothing to do with groups.
 
-        Whatever is posted in one turn of the reactor goes in one script.
+        Whatever is posted in one turn of the reactor goes in one call.
 
         @param count: how many operations C{words} are.
         """
-        posted: Deferred[list[list[Any]]] = Deferred()
-        if not self._posts:
-            self._posting = self._reactor.callLater(0, self._send_posts)
-        self._posts.append((words, count, posted))
-        if len(self._posts) >= POSTS_AT_ONCE:
-            self._flush_posts()
-        return posted
-
-    def _flush_posts(self) -> None:
-        """Send what has been posted, since something else is to follow it."""
-        if self._posting is not None:
-            self._posting.cancel()
-            self._send_posts()
-
-    def _send_posts(self) -> None:
-        self._posting = None
-        posts, self._posts = self._posts, []
-        words: list[Word] = []
-        for some, _, _ in posts:
-            words += some
-        words = [self._process, self._space.kept, *words]
-        sending = self._calls.run(self._connection, POST, words)
-        sending.addCallbacks(_posted, _not_posted, callbackArgs=(posts,), errbackArgs=(posts,))
+        return self._posts.add(words, count)
 
     def run(self, program: Program, *words: Word) -> Deferred[Any]:
         """Run another of the layer's programs."""
@@ -295,11 +225,15 @@ class Shard:
 
     def call(self, *words: Word) -> Deferred[Any]:
         """Send a command."""
-        self._flush_posts()
+        self._posts.flush()
         return self._connection.call(*words)
 
+    def _call(self, program: Program, words: Sequence[Word]) -> Deferred[Results]:
+        """Run one of the programs that do operations."""
+        return self._calls.run(self._connection, program, (self._process, self._space.kept, *words))
+
     def _run(self, program: Program, *words: Word) -> Deferred[Any]:
-        self._flush_posts()
+        self._posts.flush()
         return self._calls.run(self._connection, program, words)
 
     # Takes
@@ -315,10 +249,10 @@ class Shard:
         """
         self.taking = True
         self._take += 1
-        words: list[Word] = [self._process, self._take, round(SIGNATURE_KNOWN * 1000)]
+        words: list[Word] = [self._process, self._take, round(KNOWN_FOR * 1000)]
         for signature, limit, channels in asks:
             words += (signature, limit, len(channels), *channels)
-            self._known.setdefault(signature, self._reactor.seconds())
+            self._signatures.use(signature, self._reactor.seconds())
         taking = self._run(TAKE, *words)
         return taking.addCallbacks(
             self._taken, self._not_taken, callbackArgs=(self._take,), errbackArgs=(self._take,)
@@ -362,8 +296,7 @@ class Shard:
 
     def settle(self, lease: str, outcome: str) -> None:
         """Settle what was taken, now or on the next connection."""
-        self._unsettled[lease] = outcome
-        settling = self.post(("t", lease, outcome))
+        settling = self.post(self._unsettled.add(lease, outcome))
         settling.addCallbacks(lambda _: self.settled((lease,)), self._unheard)
 
     def _settle_what_was_refused(self) -> None:
@@ -373,25 +306,21 @@ class Shard:
         What is only on its way goes out twice by that, which does no harm.
         """
         if self._unsettled and not self._stopping:
-            again = dict(self._unsettled)
-            words = [word for lease, outcome in again.items() for word in ("t", lease, outcome)]
-            settling = self.post(words, len(again))
-            settling.addCallbacks(lambda _: self.settled(again), self._unheard)
+            leases, words = self._unsettled.words()
+            settling = self.post(words, len(leases))
+            settling.addCallbacks(lambda _: self.settled(leases), self._unheard)
 
     def will_settle(self, lease: str, outcome: str) -> tuple[Word, ...]:
         """The words that settle it; the caller sends them, and calls L{settled}."""
-        self._unsettled[lease] = outcome
-        return "t", lease, outcome
+        return self._unsettled.add(lease, outcome)
 
     def settled(self, leases: Iterable[str]) -> None:
         """Note that the store knows."""
-        for lease in leases:
-            self._unsettled.pop(lease, None)
+        self._unsettled.remove(leases)
 
     def forget(self, signature: str) -> None:
         """Nobody here reads by C{signature} any more."""
-        if self._known.pop(signature, None) is not None:
-            self._forget.append(signature)
+        self._signatures.forget(signature)
 
     # Registering
 
@@ -409,31 +338,37 @@ class Shard:
     async def _greet(self, link: Commands) -> None:
         """Register, and mend what the store has lost."""
         await self._calls.teach(link)
-        answer = await self._calls.run(
-            link,
+        run = partial(self._calls.run, link)
+        leases = self._leases
+        now, known, born, raws, tables = await run(
             HELLO,
             (
                 self._process,
-                round(self._leases.reader * 1000),
-                round(self._leases.owner * 1000),
+                round(leases.reader * 1000),
+                round(leases.owner * 1000),
                 self._unanswered,
                 secrets.token_hex(8),
             ),
         )
-        now, known, born, raws, tables = answer
         self._set_clock(now)
+        entries = [read_entry(raw, self._unanswered, n) for n, raw in enumerate(raws)]
         run_id = await self._ask_run_id(link)
-        if self._born is not None and (not known or run_id != self._run_id):
-            await self._mend(link, emptied=born != self._born)
-        else:
+        if self._born is None or (known and run_id == self._run_id):
             self._house.fed(self, tables)
+        else:
+            await self._mending.put_back(run)
+            if born != self._born:
+                await self._mending.tell_lost(run)
+            elif run_id != self._run_id:
+                await self._mending.look_for_owed(run, entries)
         # Not before: should this connection break, the next one mends it all.
         self._born, self._run_id = born, run_id
-        if known and self._unsettled:
-            await self._settle_again(link)
-        else:
+        if not known:
             self._unsettled.clear()
-        entries = [read_entry(raw, self._unanswered, n) for n, raw in enumerate(raws)]
+        elif self._unsettled:
+            settled, words = self._unsettled.words()
+            await run(OPERATE, (self._process, self._space.kept, *words))
+            self.settled(settled)
         self._answered, self._unanswered = self._unanswered, 0
         self._reactor.callLater(0, self._greeted, entries, self._losses)
 
@@ -450,48 +385,6 @@ class Shard:
             self._house.recovered(self, entries)
         if self.greeted:
             self._house.ready(self)
-
-    async def _mend(self, link: Commands, emptied: bool) -> None:
-        """Put back what the store has lost."""
-        count = 0
-        for words in self._house.put_back(self):
-            await self._operate_on(link, words)
-            count += words.count("j")
-        what = "has come back without its data" if emptied else "had lost track of this process"
-        self._log.warn(
-            "Redis {name} {what}: {count} memberships have been put back",
-            name=self.name,
-            what=what,
-            count=count,
-        )
-        owed = self._house.owed(self) if emptied else []
-        if owed:
-            await self._tell_lost(link, owed)
-
-    async def _tell_lost(self, link: Commands, owed: list[str]) -> None:
-        """Give the receipts that the store can give no more."""
-        self._log.warn(
-            "{count} messages that this process sent are lost with the data of Redis {name}",
-            count=len(owed),
-            name=self.name,
-        )
-        words: list[Word] = []
-        for channel in owed:
-            words += ("o", channel)
-        try:
-            await self._operate_on(link, words)
-        except LayerUnavailable:
-            self._house.still_owed(self, owed)
-            raise
-
-    async def _settle_again(self, link: Commands) -> None:
-        again = dict(self._unsettled)
-        words = [word for lease, outcome in again.items() for word in ("t", lease, outcome)]
-        await self._operate_on(link, words)
-        self.settled(again)
-
-    def _operate_on(self, link: Commands, words: Sequence[Word]) -> Deferred[Any]:
-        return self._calls.run(link, OPERATE, (self._process, self._space.kept, *words))
 
     async def _ask_run_id(self, link: Commands) -> bytes | None:
         """What tells this run of the server from others, where we may know."""
@@ -520,10 +413,7 @@ class Shard:
 
     def beat(self) -> Deferred[None]:
         """Give a sign of life, and have the store drop what is due."""
-        now = self._reactor.seconds()
-        renewed = [one for one, at in self._known.items() if now - at >= SIGNATURE_RENEWED]
-        self._known.update(dict.fromkeys(renewed, now))
-        forgotten, self._forget = self._forget, []
+        renewed, forgotten = self._signatures.due(self._reactor.seconds())
         self._beat_under_way = True
         beating = self._run(
             BEAT,
@@ -531,7 +421,7 @@ class Shard:
             round(self._leases.reader * 1000),
             round(self._leases.owner * 1000),
             self._answered,
-            round(SIGNATURE_KNOWN * 1000),
+            round(KNOWN_FOR * 1000),
             len(renewed),
             *renewed,
             *forgotten,
@@ -569,7 +459,7 @@ class Shard:
     def _heard(self, _: bytes, signature: bytes) -> None:
         if signature == b"flush":
             self._unsettled.clear()
-            self._house.flushed(self)
+            self._house.flushed()
             self._ask_for_news()
         elif signature == b"members":
             self._ask_for_news()
@@ -595,24 +485,3 @@ class Shard:
                 self._log.warn("{why}", why=failure.getErrorMessage())
         else:
             self._log.failure("Redis {name} refused what it was told", failure, name=self.name)
-
-
-def _posted(results: list[list[Any]], posts: list[Post]) -> None:
-    """Give each post its own of the results, by its own count of places."""
-    if not results:
-        for _, _, posted in posts:
-            posted.callback(results)
-        return
-    start = at = 0
-    for _, count, posted in posts:
-        mine = []
-        while at < len(results) and results[at][0] < start + count:
-            mine.append([results[at][0] - start, *results[at][1:]])
-            at += 1
-        start += count
-        posted.callback(mine)
-
-
-def _not_posted(failure: Failure, posts: list[Post]) -> None:
-    for _, _, posted in posts:
-        posted.errback(failure)

@@ -35,10 +35,10 @@ def cut(layer: RedisChannelLayer) -> None:
     for shard in layer._shards:
         shard._stopping = True
         shard.greeted = False
-        for call in (shard._beating, shard._resting, shard._posting):
+        for call in (shard._beating, shard._resting, shard._posts._turn):
             if call is not None:
                 call.cancel()
-        shard._beating = shard._resting = shard._posting = None
+        shard._beating = shard._resting = shard._posts._turn = None
         for connection in (shard._connection, shard._bell):
             connection.stop()
             if connection._link is not None:

@@ -703,7 +703,7 @@ class ThreeShards(RedisCase):
         number = 0
         while True:
             name = f"process{number}!"
-            if layer._sending.owner_of(name) is self.shard_of(layer, shard):
+            if layer._sending._places.owner_of(name) is self.shard_of(layer, shard):
                 return name
             number += 1
 

@@ -1,8 +1,9 @@
 -- The end of a process, and what falls due.
 
--- Seconds without a sweep after which nobody is taken for dead before he has had
--- time to say otherwise: the server was stopped, or everybody was away.
-local LONG_AGO = 2000
+-- The part of a reader's lease, two signs of life long, after which a sweep takes it
+-- that the server was stopped or everybody away: then nobody is dead before he has
+-- had time to say otherwise.
+local LONG_AGO = 4 / 7
 -- What one sweep does at most of each kind, so that no script runs for long.
 local PROCESSES, QUEUES, ENTRIES, GATHERINGS = 10, 100, 1000, 100
 
@@ -91,7 +92,7 @@ local function sweep(reader_lease, owner_lease)
   local alive, owners = PREFIX .. 'alive', PREFIX .. 'owners'
   local last = tonumber(call('GET', PREFIX .. 'swept') or 0)
   call('SET', PREFIX .. 'swept', string.format('%d', NOW))
-  if NOW - last > LONG_AGO then
+  if NOW - last > LONG_AGO * reader_lease then
     bear_with(alive, reader_lease)
     bear_with(owners, owner_lease)
   end

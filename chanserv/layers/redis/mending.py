@@ -1,0 +1,100 @@
+"""
+What a process does for a store that does not know what it should.
+
+It may have been started again without its data; or be a replica that knows less
+than the server whose place it has taken; or have taken this process for dead.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from chanserv.errors import LayerUnavailable
+from chanserv.layers.redis.entry import Entry
+from chanserv.layers.redis.house import House
+from chanserv.layers.redis.programs import OPERATE, OWED, Program
+from chanserv.layers.redis.protocol import Word
+from chanserv.names import mailbox_of
+
+if TYPE_CHECKING:
+    from chanserv.layers.redis.shard import Shard
+
+Run = Callable[[Program, Sequence[Word]], "Deferred[Any]"]
+"""Runs a program, on the connection that is being prepared."""
+
+
+class Mending:
+    """One shard's."""
+
+    _log = Logger(namespace="chanserv.redis")
+
+    def __init__(self, shard: Shard, house: House, head: Sequence[Word]) -> None:
+        """
+        @param head: the first arguments of C{lua/operate.lua}.
+        """
+        self._shard = shard
+        self._house = house
+        self._head = head
+
+    async def put_back(self, run: Run) -> None:
+        """Put back the memberships that this process knows."""
+        count = 0
+        for words in self._house.put_back(self._shard):
+            await run(OPERATE, (*self._head, *words))
+            count += words.count("j")
+        if count:
+            self._log.warn(
+                "Redis {name}: {count} memberships have been put back",
+                name=self._shard.name,
+                count=count,
+            )
+
+    async def tell_lost(self, run: Run, found: Iterable[str] = ()) -> None:
+        """
+        Give the receipts that the store can give no more.
+
+        @param found: the channels whose receipts can still come, each as often
+            as it can.
+        """
+        owed = Counter(self._house.owed(self._shard))
+        lost = list((owed - Counter(found)).elements())
+        self._house.still_owed(self._shard, (owed - Counter(lost)).elements())
+        if not lost:
+            return
+        self._log.warn(
+            "{count} messages that this process sent are lost with data of Redis {name}",
+            count=len(lost),
+            name=self._shard.name,
+        )
+        words = [word for channel in lost for word in ("o", channel)]
+        try:
+            await run(OPERATE, (*self._head, *words))
+        except LayerUnavailable:
+            self._house.still_owed(self._shard, lost)
+            raise
+
+    async def look_for_owed(self, run: Run, taken: Iterable[Entry]) -> None:
+        """
+        Give the receipts for what a replica has not heard of in time.
+
+        @param taken: what this process has taken from it and not looked at yet.
+        """
+        owed = self._house.owed(self._shard)
+        self._house.still_owed(self._shard, owed)
+        if not owed:
+            return
+        answer = await run(OWED, sorted({mailbox_of(channel) for channel in owed}))
+        if answer is None:
+            self._log.warn(
+                "Redis {name} holds too much to look for what may have been lost when it took "
+                "the place of another: some receipts may never come",
+                name=self._shard.name,
+            )
+            return
+        here = [entry.to for entry in taken if entry.kind == b"r"]
+        await self.tell_lost(run, [*here, *(channel.decode() for channel in answer)])
