@@ -8,11 +8,20 @@ from typing import Any, Final
 
 from OpenSSL import SSL, crypto
 from service_identity import VerificationError
-from twisted.internet.defer import CancelledError, TimeoutError
-from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
-from twisted.internet.error import ConnectionDone, ConnectionLost, VerifyError
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.endpoints import UNIXClientEndpoint, wrapClientTLS
+from twisted.internet.error import (
+    ConnectingCancelledError,
+    ConnectionDone,
+    ConnectionLost,
+    VerifyError,
+)
 from twisted.internet.error import TimeoutError as ConnectTimeout
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
+from twisted.internet.interfaces import (
+    IOpenSSLClientConnectionCreator,
+    IProtocolFactory,
+    IStreamClientEndpoint,
+)
 from twisted.internet.ssl import (
     Certificate,
     CertificateOptions,
@@ -26,6 +35,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chanserv.errors import ConfigurationError
+from chanserv.layers.redis.hosts import HostEndpoint
 from chanserv.layers.redis.server import Address, Server, Tls
 
 _PEM: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n?", re.DOTALL)
@@ -41,7 +51,7 @@ def tcp_endpoint(
     @raise ConfigurationError: a file of C{tls} cannot be used.
     """
     host, port = address
-    endpoint = HostnameEndpoint(reactor, host, port, timeout)
+    endpoint = HostEndpoint(reactor, host, port, timeout)
     return endpoint if tls is None else wrapClientTLS(tls_options(tls, host), endpoint, reactor)
 
 
@@ -122,6 +132,24 @@ def _bytes_of(option: str, path: str) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise ConfigurationError(f"{option} {path!r} cannot be read: {error.strerror}") from None
+
+
+def connected(endpoint: IStreamClientEndpoint, factory: IProtocolFactory) -> Deferred[Any]:
+    """
+    Connect.
+
+    @return: fires with the protocol.  Cancelled, it fails with a plain
+        C{CancelledError}, where Twisted's endpoints have an error of their own,
+        which time-outs and loops would take for any failure.
+    """
+    connecting: Deferred[Any] = endpoint.connect(factory)
+    return connecting.addErrback(_plainly_cancelled)
+
+
+def _plainly_cancelled(failure: Failure) -> Failure:
+    if failure.check(ConnectingCancelledError):  # type: ignore[no-untyped-call]
+        raise CancelledError
+    return failure
 
 
 def why_not_reached(failure: Failure) -> str:
