@@ -186,15 +186,20 @@ def refused(url: str) -> list[str]:
     return output.splitlines()
 
 
-@pytest.mark.parametrize("kind", ["redis", "ipc"])
-def test_nothing_of_it_touches_the_global_reactor(kind: str, ipc: str) -> None:
-    with redis_server() as server:
-        url = server.url if kind == "redis" else ipc
-        assert printed(
-            MADE + f"layer = blocking_layer({url!r})\n"
-            "layer.group_add('g', 'p!x')\n"
-            "layer.send_group('g', {'number': 1})\n"
-            "print(layer.receive(['p!'], True, 60))\n"
-            "layer.close()\n"
-            "print('twisted.internet.reactor' in sys.modules)\n"
-        ) == ["('p!x', {'number': 1})", "False"]
+NO_REACTOR = """
+layer.group_add("g", "p!x")
+layer.send_group("g", {"number": 1})
+print(layer.receive(["p!"], True, 60))
+layer.close()
+print("twisted.internet.reactor" in sys.modules)
+"""
+
+
+def test_nothing_of_redis_touches_the_global_reactor(redis: RedisServer) -> None:
+    program = MADE + f"layer = blocking_layer({redis.url!r})" + NO_REACTOR
+    assert printed(program) == ["('p!x', {'number': 1})", "False"]
+
+
+def test_nothing_of_ipc_touches_the_global_reactor(ipc: str) -> None:
+    program = MADE + f"layer = blocking_layer({ipc!r})" + NO_REACTOR
+    assert printed(program) == ["('p!x', {'number': 1})", "False"]
