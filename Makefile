@@ -15,7 +15,7 @@ BIN := $(abspath $(VENV))/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage soak faults lint format types docs bench-quick bench-layers demo-picture programs clean
+.PHONY: help demo test coverage soak faults lint format types docs bench-quick bench-layers bench-settling demo-picture programs clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -71,6 +71,9 @@ bench-quick: $(VENV)/made-run $(BENCH_VENV)/made-bench ## compare with uvicorn a
 bench-layers: $(VENV)/made-run $(BENCH_VENV)/made-bench ## compare the channel layers with each other, in under three minutes
 	@tools/need-programs redis-server
 	@$(BIN)/python -m benchmarks.layers --peers $(abspath $(BENCH_VENV))/bin/python
+
+bench-settling: $(VENV)/made-run ## what the order of a socket's events costs, in some minutes
+	@$(BIN)/python -m benchmarks.settling
 
 demo-picture: programs ## take the picture in the README anew
 	$(BIN)/python -m tests.demo.picture

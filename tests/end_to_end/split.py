@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from tests.processes import launched
+from tests.processes import launched, script, wait_until
 from tests.redis_servers import redis_servers
 
 HERE = Path(__file__).parent
@@ -117,14 +117,38 @@ class Split:
             ["twistd", "-n", "--pidfile=", "chanserv", f"--layer={self.layer}", *options],
             output=output,
             cwd=HERE,
-            env={
-                "CHANSERV_TEST_FOLDER": str(self.folder),
-                "XDG_RUNTIME_DIR": str(self.folder),
-            },
+            env=self.environment,
         )
         part = Part(process, output)
         self.parts.append(part)
         return part
+
+    @contextmanager
+    def daemon(self, *options: str) -> Iterator[int]:
+        """Run C{twistd chanserv} in the background; give the id of its process."""
+        pidfile, log = self.folder / "daemon.pid", self.folder / "daemon.log"
+        command = ["twistd", f"--pidfile={pidfile}", f"--logfile={log}", f"--rundir={HERE}"]
+        subprocess.run(
+            [script(command[0]), *command[1:], "chanserv", f"--layer={self.layer}", *options],
+            cwd=HERE,
+            env={**os.environ, **self.environment},
+            check=True,
+            timeout=PATIENCE,
+        )
+        wait_until(lambda: pidfile.exists() and pidfile.read_text(), PATIENCE)
+        pid = int(pidfile.read_text())
+        try:
+            wait_until(lambda: log.exists() and " is ready: " in log.read_text(), PATIENCE)
+            yield pid
+        finally:
+            os.kill(pid, signal.SIGTERM)
+            # It removes the file as the last thing it does.
+            wait_until(lambda: not pidfile.exists(), PATIENCE)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the processes have in theirs besides that of the tests."""
+        return {"CHANSERV_TEST_FOLDER": str(self.folder), "XDG_RUNTIME_DIR": str(self.folder)}
 
     def begin_interface(self, *options: str) -> Part:
         """Start an interface server without a site, on a port of its own choice."""

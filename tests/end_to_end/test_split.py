@@ -199,6 +199,20 @@ def test_workers_come_and_go_under_open_sockets_that_lose_nothing(site: Split) -
     assert "lost" not in front.log()
 
 
+def test_a_worker_may_be_a_daemon(site: Split) -> None:
+    """It forks between the making of its layer and the use of it."""
+    front = site.interface()
+    with site.daemon("--no-listen", "--settings=site_under_test.settings") as pid:
+
+        async def visit() -> None:
+            assert (await ask(front.port, "/pid/"))["pid"] == pid
+            socket = await Socket.open(front.port)
+            await socket.echo("hello")
+            socket.close()
+
+        within(PATIENCE, visit())
+
+
 def test_while_no_worker_runs_a_request_waits_for_one(site: Split) -> None:
     front = site.interface()
 
