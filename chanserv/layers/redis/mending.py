@@ -7,6 +7,7 @@ than the server whose place it has taken; or have taken this process for dead.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,11 @@ from twisted.logger import Logger
 
 from chanserv.errors import LayerUnavailable
 from chanserv.layers.redis.entry import Entry
+from chanserv.layers.redis.held import Commands
 from chanserv.layers.redis.house import House
 from chanserv.layers.redis.programs import OPERATE, OWED, Program
 from chanserv.layers.redis.protocol import Word
+from chanserv.layers.redis.refusals import Refused
 from chanserv.names import mailbox_of
 
 if TYPE_CHECKING:
@@ -98,3 +101,16 @@ class Mending:
             return
         here = [entry.to for entry in taken if entry.kind == b"r"]
         await self.tell_lost(run, [*here, *(channel.decode() for channel in answer)])
+
+
+async def run_id_of(link: Commands) -> bytes | None:
+    """
+    What tells this run of a server from all others.
+
+    @return: L{None} where that is not for us to know.
+    """
+    try:
+        found = re.search(rb"run_id:(\w+)", await link.call("INFO", "server"))
+    except Refused:
+        return None
+    return found[1] if found else None

@@ -15,10 +15,9 @@ brought puts the rest back, in its order.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -28,6 +27,7 @@ from chanserv.errors import ChannelLayerError, CorruptMessage, LayerUnavailable
 from chanserv.layers.redis.entry import Entry
 from chanserv.layers.redis.mirrors import Mirrors
 from chanserv.layers.redis.protocol import Word
+from chanserv.layers.redis.watches import Receive, Watch, Watches
 from chanserv.messages import Delivery, Outcome
 
 if TYPE_CHECKING:
@@ -40,60 +40,6 @@ capacity of a mailbox."""
 MOST_ASKS: Final = 100
 """Watches that one take asks for: so many threads of a process may each wait
 for the body of another request."""
-
-IDLE_WATCHES: Final = 64
-"""Watches without receives that are remembered, so that those who receive the
-same channels again and again are known in the stores already."""
-
-
-class Receive:
-    """
-    Somebody who waits.
-
-    @ivar unasked: the shards that are still to be asked before it gives up;
-        L{None} for one that waits as long as it takes.
-    """
-
-    __slots__ = ("deferred", "limit", "unasked")
-
-    def __init__(self, limit: int, unasked: set[Shard] | None) -> None:
-        self.limit = limit
-        self.unasked = unasked
-        self.deferred: Deferred[list[Delivery]]
-
-
-class Watch:
-    """
-    The receives of one set of channels.
-
-    @ivar channels: what they read, those taken from least recently first.
-    @ivar receives: who waits, in the order of their coming.
-    @ivar armed: the shards that had nothing, and will ring.
-    @ivar rung: those that have rung since they were last asked.
-    @ivar asking: whether a shard is being asked.
-    """
-
-    __slots__ = ("armed", "asking", "channels", "receives", "rung", "signature")
-
-    def __init__(self, signature: str, channels: Iterable[str]) -> None:
-        self.signature = signature
-        self.channels = list(channels)
-        self.receives: dict[Receive, None] = {}
-        self.armed: set[Shard] = set()
-        self.rung: set[Shard] = set()
-        self.asking = False
-
-    @property
-    def wanted(self) -> int:
-        """How many entries its receives can use."""
-        return min(MOST_WANTED, sum(receive.limit for receive in self.receives))
-
-    def turn(self, entries: Iterable[Entry]) -> None:
-        """Look last, the next time, where C{entries} came from."""
-        if len(self.channels) > 1:
-            for mailbox in dict.fromkeys(entry.mailbox for entry in entries):
-                self.channels.remove(mailbox)
-                self.channels.append(mailbox)
 
 
 class Receiving:
@@ -114,8 +60,7 @@ class Receiving:
         self._mirrors = mirrors
         self._outstanding = outstanding
         self._shards: list[Shard] = []
-        self._watches: dict[frozenset[str], Watch] = {}
-        self._by_signature: dict[str, Watch] = {}
+        self._watches = Watches(self._forgotten)
         self._closed = False
         self._under_way = 0
         self._quiet: Deferred[None] | None = None
@@ -128,14 +73,14 @@ class Receiving:
 
     def reads(self, mailbox: str) -> bool:
         """Whether this process receives from C{mailbox}, or did lately."""
-        return any(mailbox in channels for channels in self._watches)
+        return self._watches.read(mailbox)
 
     def idle(self) -> bool:
         """Whether nothing is under way: each watch waits for the bells of all shards
         that can be reached."""
         greeted = {shard for shard in self._shards if shard.greeted}
         return not self._under_way and all(
-            watch.armed >= greeted for watch in self._watches.values() if watch.receives
+            watch.armed >= greeted for watch in self._watches if watch.receives
         )
 
     # Receives
@@ -150,8 +95,11 @@ class Receiving:
         @param at_once: ask these shards, and give up when all have nothing;
             L{None} to wait.
         """
-        watch = self._watch(channels)
-        receive = Receive(limit, None if at_once is None else set(at_once))
+        watch = self._watches.of(channels)
+        unasked = None if at_once is None else {shard for shard in at_once if shard.greeted}
+        if unasked is not None and not unasked:
+            return succeed([])
+        receive = Receive(limit, unasked)
         receive.deferred = Deferred(lambda _: self._withdraw(watch, receive))
         watch.receives[receive] = None
         if receive.unasked is not None:
@@ -160,33 +108,13 @@ class Receiving:
         self._pump()
         return receive.deferred
 
+    def _forgotten(self, watch: Watch) -> None:
+        for shard in self._shards:
+            shard.forget(watch.signature)
+
     def _withdraw(self, watch: Watch, receive: Receive) -> None:
         watch.receives.pop(receive, None)
         self._settle_down(watch)
-
-    def _watch(self, channels: Sequence[str]) -> Watch:
-        names = frozenset(channels)
-        watch = self._watches.pop(names, None)
-        if watch is None:
-            if len(self._watches) >= IDLE_WATCHES:
-                self._forget_idle()
-            text = "\n".join(sorted(names))
-            signature = blake2b(text.encode(), digest_size=12).hexdigest()
-            watch = Watch(signature, dict.fromkeys(channels))
-            self._by_signature[signature] = watch
-        # The last used stand last.
-        self._watches[names] = watch
-        return watch
-
-    def _forget_idle(self) -> None:
-        """Forget the watch that has been without receives for longest."""
-        for names, watch in self._watches.items():
-            if not watch.receives and not watch.asking and not watch.rung:
-                del self._watches[names]
-                del self._by_signature[watch.signature]
-                for shard in self._shards:
-                    shard.forget(watch.signature)
-                return
 
     # Takes
 
@@ -205,7 +133,7 @@ class Receiving:
 
     def _to_be_asked(self, shard: Shard) -> list[Watch]:
         asked = []
-        for watch in self._watches.values():
+        for watch in self._watches:
             if watch.receives and not watch.asking and shard not in watch.armed:
                 asked.append(watch)
                 if len(asked) == MOST_ASKS:
@@ -248,6 +176,10 @@ class Receiving:
     def _go_on(self, _: None, shard: Shard) -> None:
         shard.taking = False
         self._under_way -= 1
+        if not shard.greeted:
+            # Those who do not wait do not wait for its return.
+            for watch in self._watches:
+                self._note_empty(watch, shard)
         self._end_if_quiet()
         self._pump()
 
@@ -287,7 +219,7 @@ class Receiving:
         back: list[Entry] = []
         for mailbox in dict.fromkeys(entry.mailbox for entry in entries):
             rest = [entry for entry in entries if entry.mailbox == mailbox]
-            while rest and (watch := self._reader_of(mailbox)) is not None:
+            while rest and (watch := self._watches.waiting_for(mailbox)) is not None:
                 rest = self._hand_out(shard, watch, rest)
             back += rest
         if not back:
@@ -296,12 +228,6 @@ class Receiving:
         for entry in reversed(back):
             words += ("b", entry.lease or "-", entry.raw)
         shard.post(words, len(back)).addErrback(self._not_put_back, len(back))
-
-    def _reader_of(self, mailbox: str) -> Watch | None:
-        for names, watch in self._watches.items():
-            if watch.receives and mailbox in names:
-                return watch
-        return None
 
     def _not_put_back(self, failure: Failure, count: int) -> None:
         failure.trap(ChannelLayerError)  # type: ignore[no-untyped-call]
@@ -358,13 +284,13 @@ class Receiving:
 
     def ready(self, shard: Shard) -> None:
         """See L{House<chanserv.layers.redis.shard.House>}."""
-        for watch in self._watches.values():
+        for watch in self._watches:
             watch.armed.discard(shard)
         self._pump()
 
     def rung(self, shard: Shard, signature: str) -> None:
         """See L{House<chanserv.layers.redis.shard.House>}."""
-        watch = self._by_signature.get(signature)
+        watch = self._watches.by_signature(signature)
         if watch is None:
             shard.post(("n", signature)).addErrback(self._unheard)
             return
@@ -400,8 +326,8 @@ class Receiving:
         @return: fires when what is on its way to them has been put back.
         """
         self._closed = True
-        waiting = [one for watch in self._watches.values() for one in watch.receives]
-        for watch in self._watches.values():
+        waiting = [one for watch in self._watches for one in watch.receives]
+        for watch in self._watches:
             watch.receives.clear()
         for receive in waiting:
             if not receive.deferred.called:

@@ -14,7 +14,6 @@ the next, so what was taken when a connection broke is handed out after all, onc
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ from chanserv.layers.redis.connection import Connection
 from chanserv.layers.redis.entry import Entry, read_entry
 from chanserv.layers.redis.held import Commands
 from chanserv.layers.redis.house import House
-from chanserv.layers.redis.mending import Mending
+from chanserv.layers.redis.mending import Mending, run_id_of
 from chanserv.layers.redis.posts import Posts, Results
 from chanserv.layers.redis.programs import BEAT, BYE, HELLO, NEWS, OPERATE, POST, TAKE, Program
 from chanserv.layers.redis.protocol import Word
@@ -352,7 +351,7 @@ class Shard:
         )
         self._set_clock(now)
         entries = [read_entry(raw, self._unanswered, n) for n, raw in enumerate(raws)]
-        run_id = await self._ask_run_id(link)
+        run_id = await run_id_of(link)
         if self._born is None or (known and run_id == self._run_id):
             self._house.fed(self, tables)
         else:
@@ -385,15 +384,6 @@ class Shard:
             self._house.recovered(self, entries)
         if self.greeted:
             self._house.ready(self)
-
-    async def _ask_run_id(self, link: Commands) -> bytes | None:
-        """What tells this run of the server from others, where we may know."""
-        try:
-            found = re.search(rb"run_id:(\w+)", await link.call("INFO", "server"))
-        except Refused:
-            # A right that a user need not have.
-            return None
-        return found[1] if found else None
 
     def _lost(self) -> None:
         """The connection for commands is gone."""

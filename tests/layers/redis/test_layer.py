@@ -749,6 +749,7 @@ class ThreeShards(RedisCase):
         layer, reader = await self.peers(2)
         mailboxes = [self.mailbox_on(layer, index) for index in range(3)]
         waiting = reader.receive(["channel", *mailboxes])
+        await layer.global_statistics()
         await self.pause()
         self.all[0].kill()
         await self.eventually(lambda: all(self.shard_of(one, 0).down for one in (layer, reader)))
