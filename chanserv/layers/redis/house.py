@@ -70,13 +70,11 @@ class House:
     # Receipts
 
     def owed(self, shard: Shard) -> list[str]:
-        """Take the channels that wait for receipts from it, each as often as it does."""
-        return self._outstanding.lost(shard.name)
-
-    def still_owed(self, shard: Shard, channels: Iterable[str]) -> None:
-        """Note them again."""
-        for channel in channels:
+        """The channels that wait for receipts from it, each as often as it does."""
+        owed = self._outstanding.lost(shard.name)
+        for channel in owed:
             self._outstanding.asked(shard.name, channel)
+        return owed
 
     def flushed(self) -> None:
         """Somebody has flushed the store."""

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from chanserv.errors import LayerUnavailable
 from chanserv.layers.redis.entry import Entry
 from chanserv.layers.redis.held import Commands
 from chanserv.layers.redis.house import House
@@ -64,9 +63,9 @@ class Mending:
         @param found: the channels whose receipts can still come, each as often
             as it can.
         """
+        # They stay noted: what is given here is taken as any receipt.
         owed = Counter(self._house.owed(self._shard))
         lost = list((owed - Counter(found)).elements())
-        self._house.still_owed(self._shard, (owed - Counter(lost)).elements())
         if not lost:
             return
         self._log.warn(
@@ -75,11 +74,7 @@ class Mending:
             name=self._shard.name,
         )
         words = [word for channel in lost for word in ("o", channel)]
-        try:
-            await run(OPERATE, (*self._head, *words))
-        except LayerUnavailable:
-            self._house.still_owed(self._shard, lost)
-            raise
+        await run(OPERATE, (*self._head, *words))
 
     async def look_for_owed(self, run: Run, taken: Iterable[Entry]) -> None:
         """
@@ -88,7 +83,6 @@ class Mending:
         @param taken: what this process has taken from it and not looked at yet.
         """
         owed = self._house.owed(self._shard)
-        self._house.still_owed(self._shard, owed)
         if not owed:
             return
         answer = await run(OWED, sorted({mailbox_of(channel) for channel in owed}))

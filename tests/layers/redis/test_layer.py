@@ -361,6 +361,38 @@ class AStoreThatLosesItsData(RedisCase):
         self.assertEqual([one.message["receipt"] for one in lost], ["lost"] * 2)
         self.assertEqual((await layer.global_statistics())["messages_lost_count"], 2)
 
+    async def test_receipts_that_a_replica_knows_nothing_of_come_as_lost(self) -> None:
+        layer, reader = await self.peers(2)
+        reading = layer.receive(["process!"])
+        self.leave(reading)
+        await self.pause()
+        reading.cancel()
+        for number in range(4):
+            await layer.send(f"channel{number}", {}, f"process!{number}")
+        settled = await self.take_one(reader, "channel0")
+        leased = await self.take_one(reader, "channel1")
+        settled.settle()
+        await self.pause()
+        # As a replica has it that takes over before it has heard of the last send.
+        prefix = self.config["prefix"]
+        self.server.command("DEL", f"{prefix}queue:channel3")
+        (shard,) = layer._shards
+        shard._run_id = b"that of the former master"
+        shard._connection._link.abort("lost")  # type: ignore[union-attr]
+        await self.eventually(lambda: not shard.greeted)
+        await self.eventually(lambda: shard.greeted)
+        got = await self.read(layer, "process!")
+        self.assertEqual(
+            [(one.channel, one.message["receipt"]) for one in got],
+            [("process!0", "settled"), ("process!3", "lost")],
+        )
+        leased.settle()
+        (await self.take_one(reader, "channel2")).settle()
+        got = await self.read(layer, "process!")
+        self.assertEqual([one.channel for one in got], ["process!1", "process!2"])
+        self.assertEqual([one.message["receipt"] for one in got], ["settled"] * 2)
+        self.assertEqual(layer._outstanding.count, 0)
+
     async def test_what_a_flush_has_forgotten_is_not_put_back(self) -> None:
         owner, other = await self.peers(2)
         self.leave(owner.receive(["process!"]))
