@@ -23,7 +23,7 @@ from chanserv.errors import (
 from chanserv.layers import asgi1_calls, asgi1_reception, asgi1_threads, face_of
 from chanserv.layers.asgi1 import Asgi1ChannelLayer
 from chanserv.layers.asgi1_traits import is_asgi1_layer
-from chanserv.messages import Forget, GroupSend, Send
+from chanserv.messages import Forget, GroupSend, Send, seal
 
 PATIENCE = 60.0
 """Seconds for what must come."""
@@ -236,6 +236,20 @@ class Translation(Case):
         message["list"].append(2)
         self.assertEqual(delivery.message, {"list": [1]})
 
+    async def test_what_it_does_to_a_message_is_its_own_affair(self) -> None:
+        class Changes(Grouped):
+            def send(self, channel: str, message: Any) -> None:
+                message["list"].append(channel)
+                super().send(channel, message)
+
+        layer = self.adapted(Changes())
+        message = seal({"list": []})
+        await layer.group_add("g", "b")
+        await layer.send("a", message)
+        await layer.send_group("g", message)
+        await layer.send_batch([Send("c", message), GroupSend("g", message)])
+        self.assertEqual(message, {"list": []})
+
     async def test_an_extension_that_it_lacks_is_named(self) -> None:
         layer = self.adapted(Bare())
         self.assertEqual(set(layer.extensions), {"statistics"})
@@ -426,6 +440,46 @@ class Receiving(Case):
         original.send("a", {"number": 1})
         await self.until(lambda: not original.blocked)
         await self.until(lambda: original.waiting("a"))
+
+    async def test_flush_forgets_what_is_kept(self) -> None:
+        class Flushed(Blocking):
+            extensions = ("flush",)
+
+            def flush(self) -> None:
+                pass
+
+        self.patch(asgi1_reception, "KEPT_FOR", 600.0)
+        original = Flushed()
+        layer = self.adapted(original)
+        cancelled = layer.receive(["a"])
+        await self.until(lambda: original.blocked)
+        await self.cancelled(cancelled)
+        original.place("a", {"number": 1})
+        await self.until(lambda: layer._reception._kept)
+        await layer.flush()
+        await layer.send("a", {"number": 2})
+        (delivery,) = await layer.receive(["a"])
+        self.assertEqual(delivery.message, {"number": 2})
+
+    async def test_whatever_this_process_sends_cuts_a_pause_short(self) -> None:
+        from twisted.internet import reactor
+
+        for name in ("LEAST_PAUSE", "MOST_PAUSE"):
+            self.patch(asgi1_threads, name, 600.0)
+        layer = self.adapted(Grouped())
+        face = face_of(layer, reactor)
+        await layer.group_add("g", "a")
+        for send in (
+            lambda: layer.send("a", {}),
+            lambda: layer.send_batch([Send("a", {})]),
+            lambda: layer.send_group("g", {}),
+            lambda: deferToThread(face.send, "a", {}),
+            lambda: deferToThread(face.send_batch, [Send("a", {})]),
+            lambda: deferToThread(face.send_group, "g", {}),
+        ):
+            waiting = layer.receive(["a"])
+            await send()
+            await waiting
 
     async def test_receives_of_the_same_channels_share_a_thread(self) -> None:
         original = Blocking()

@@ -13,7 +13,7 @@ from chanserv.layers import RedisLocalChannelLayer, make_layer
 from chanserv.layers.ipc.seat import State
 from chanserv.layers.local import SplitChannelLayer
 from chanserv.layers.redis_local import local_name
-from chanserv.messages import Send
+from chanserv.messages import Outcome, Send
 from tests.layers.ipc.rig import make_directory, make_ipc_layer, vanish
 from tests.layers.redis.stores import StoresCase
 from tests.layers.split_case import DistantSplitContract
@@ -113,8 +113,17 @@ class RedisLocalIsMadeOfItsSettings(StoresCase):
             self.assertEqual(len(await layer.receive_now(names, 1)), 1)
         self.assertEqual(await layer.receive_now(names, 1), [])
 
+    async def test_what_is_lost_is_handed_out_again_on_both_sides(self) -> None:
+        layer = self.make(redeliver=("again*",))
+        for channel in ("again", "again?x"):
+            await layer.send(channel, {})
+            (delivery,) = await layer.receive([channel])
+            delivery.settle(Outcome.LOST)
+            (delivery,) = await layer.receive([channel])
+            delivery.settle()
+
     def test_options_count_on_both_sides(self) -> None:
-        layer = self.make(expiry=7, group_expiry=11, redeliver=["websocket.*"])
+        layer = self.make(expiry=7, group_expiry=11)
         for side in (layer, layer._ordinary, layer._rest):
             self.assertEqual((side.expiry, side.group_expiry), (7, 11))
 
