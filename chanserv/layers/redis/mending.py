@@ -56,45 +56,38 @@ class Mending:
                 count=count,
             )
 
-    async def tell_lost(self, run: Run, found: Iterable[str] = ()) -> None:
+    async def tell_lost(self, run: Run, taken: Iterable[Entry]) -> None:
         """
-        Give the receipts that the store can give no more.
+        Give the receipts that the store can give no more: those that are owed
+        to this process, and neither wait there nor belong to anything there.
 
-        @param found: the channels whose receipts can still come, each as often
-            as it can.
-        """
-        # They stay noted: what is given here is taken as any receipt.
-        owed = Counter(self._house.owed(self._shard))
-        lost = list((owed - Counter(found)).elements())
-        if not lost:
-            return
-        self._log.warn(
-            "{count} messages that this process sent are lost with data of Redis {name}",
-            count=len(lost),
-            name=self._shard.name,
-        )
-        words = [word for channel in lost for word in ("o", channel)]
-        await run(OPERATE, (*self._head, *words))
-
-    async def look_for_owed(self, run: Run, taken: Iterable[Entry]) -> None:
-        """
-        Give the receipts for what a replica has not heard of in time.
+        That it has been done shows in the store; so it may be done again.
 
         @param taken: what this process has taken from it and not looked at yet.
         """
         owed = self._house.owed(self._shard)
         if not owed:
             return
-        answer = await run(OWED, sorted({mailbox_of(channel) for channel in owed}))
-        if answer is None:
+        found = await run(OWED, sorted({mailbox_of(channel) for channel in owed}))
+        if found is None:
             self._log.warn(
-                "Redis {name} holds too much to look for what may have been lost when it took "
-                "the place of another: some receipts may never come",
+                "Redis {name} holds too much to look for what it may have lost: some receipts "
+                "may never come",
                 name=self._shard.name,
             )
             return
-        here = [entry.to for entry in taken if entry.kind == b"r"]
-        await self.tell_lost(run, [*here, *(channel.decode() for channel in answer)])
+        there = Counter(channel.decode() for channel in found)
+        there.update(entry.to for entry in taken if entry.kind == b"r")
+        # They stay noted: what is given here will be taken as any receipt.
+        lost = list((Counter(owed) - there).elements())
+        if lost:
+            self._log.warn(
+                "{count} messages that this process sent are lost with data of Redis {name}",
+                count=len(lost),
+                name=self._shard.name,
+            )
+            words = [word for channel in lost for word in ("o", channel)]
+            await run(OPERATE, (*self._head, *words))
 
 
 async def run_id_of(link: Commands) -> bytes | None:

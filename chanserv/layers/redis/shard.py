@@ -356,10 +356,8 @@ class Shard:
             self._house.fed(self, tables)
         else:
             await self._mending.put_back(run)
-            if born != self._born:
-                await self._mending.tell_lost(run)
-            elif run_id != self._run_id:
-                await self._mending.look_for_owed(run, entries)
+            if born != self._born or run_id != self._run_id:
+                await self._mending.tell_lost(run, entries)
         # Not before: should this connection break, the next one mends it all.
         self._born, self._run_id = born, run_id
         if not known:
