@@ -86,8 +86,9 @@ class Options(usage.Options):
         values = {name: self._value(choice) for name, choice in CHOICES.items()}
         if values["workers"]:
             raise ConfigurationError(
-                f"--workers={values['workers']} needs a layer that processes share, and this "
-                f"version has none: leave it out, and set --threads"
+                f"--workers={values['workers']}: this version does not start processes by "
+                f"itself; leave it out, and run 'twistd chanserv --no-listen' with --settings and "
+                f"a --layer that processes share once for each worker"
             )
         listen = tuple(self["listen"])
         if self["no-listen"] and listen:

@@ -155,7 +155,7 @@ class TestRefusals:
             (["--http-timeout=soon"], "--http-timeout=soon is not a time"),
             (["--root-path=shop"], "--root-path=shop must begin with a slash"),
             (["--settings="], "--settings needs a value"),
-            (["--workers=4"], "--workers=4 needs a layer that processes share"),
+            (["--workers=4"], "--workers=4: this version does not start processes"),
             (["--no-listen", "--listen=tcp:1", SITE], "contradict each other"),
             (["--no-listen"], "give --settings"),
             (["--listen=tcp:1", "--listen=tcp:2", "--listen=tcp:1"], "--listen=tcp:1 is given"),
