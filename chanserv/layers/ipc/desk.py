@@ -54,7 +54,7 @@ class Desk:
         if self._closed is not None:
             return fail(self._closed)
         answer: Deferred[Any] = Deferred()
-        if self.link is not None:
+        if self.link is not None and not self.link.is_over:
             self.link.post(operation, weight, answer)
         else:
             self._hold(operation, weight, answer)
@@ -81,7 +81,7 @@ class Desk:
         self._stop_timer()
         for since, operation, weight, answer in held:
             # An answer may be news that the hub is gone again.
-            if self.link is not None:
+            if self.link is not None and not self.link.is_over:
                 self.link.post(operation, weight, answer)
             else:
                 self._hold(operation, weight, answer, since)

@@ -148,7 +148,7 @@ class GuestConnection(Stream):
             self._hub.resume(self._session)
             self._hub.attend()
 
-    def over(self, reason: Failure) -> None:
+    def over(self, unsent: int) -> None:
         """See L{Stream.over}: the process is gone."""
         self._host.connection_ended(self)
         session, self._session = self._session, None

@@ -97,6 +97,8 @@ class Inbox:
         # and how many such receives the hub may not know of yet.
         self._kept: list[Sequence[Any]] = []
         self._withdrawn = 0
+        # Those of them that are on their way back to the hub.
+        self._given_back = 0
 
     # Receiving
 
@@ -206,7 +208,14 @@ class Inbox:
         # From the last to the first, for each goes to the very front; and one by
         # one, for their weight.
         for item in reversed(kept):
-            self._tell((wire.GIVE_BACK, item), len(item[2]) + 100)
+            self._given_back += 1
+            answer: Deferred[Any] = Deferred()
+            answer.addBoth(self._is_back, self._era)
+            self._tell((wire.GIVE_BACK, item), len(item[2]) + 100, answer)
+
+    def _is_back(self, _result: object, era: int) -> None:
+        if era == self._era:
+            self._given_back -= 1
 
     def _opened(self, items: Iterable[Sequence[Any]], now: float) -> list[Delivery]:
         deliveries = []
@@ -268,7 +277,8 @@ class Inbox:
         if flags & wire.RESET:
             mirror.clear()
         mirror.note(Change(*one) for one in changes)
-        if flags & wire.DRAINED:
+        # The hub holds no older message; but here may be some, or on their way back.
+        if flags & wire.DRAINED and not self._kept and not self._given_back:
             mirror.catch_up()
 
     def roster(self, count: int) -> None:
@@ -315,7 +325,7 @@ class Inbox:
         """The hub is gone, and all leases with it."""
         self._era += 1
         self._has_hub = False
-        self._withdrawn = 0
+        self._withdrawn = self._given_back = 0
         # Who sent what was on lease has been told that it is lost.
         self._kept = [item for item in self._kept if not item[3]]
 

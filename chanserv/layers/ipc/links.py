@@ -5,12 +5,11 @@ How operations reach the hub: within the host by a call, from others by a socket
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.python.failure import Failure
 
 from chanserv.errors import CorruptMessage, LayerUnavailable
 from chanserv.layers.ipc import wire
@@ -48,6 +47,10 @@ class Link(Protocol):
     @property
     def options(self) -> Mapping[str, Any]: ...
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the hub is no longer reached this way."""
+
     def post(self, operation: wire.Operation, weight: int, answer: Deferred[Any]) -> None:
         """
         Have C{operation} done.
@@ -69,6 +72,8 @@ class LocalLink:
     What is told while something is delivered waits until that is done, so that
     deliveries do not nest.  What is posted overtakes nothing that was told.
     """
+
+    is_over = False
 
     def __init__(self, hub: Hub, sink: Sink, options: Mapping[str, Any]) -> None:
         self.options = options
@@ -211,12 +216,12 @@ class RemoteLink(Stream):
         self, operation: wire.Operation, weight: int = 100, answer: Deferred[Any] | None = None
     ) -> None:
         """See L{Link}."""
-        if not self._is_over:
+        if not self.is_over:
             self._expect(answer)
             self.put(operation, weight)
 
     def _refusal(self) -> LayerUnavailable | None:
-        if self._is_over:
+        if self.is_over:
             return LayerUnavailable("the connection to the hub of this IPC layer is over")
         if self._is_stalled:
             return self._stalled()
@@ -326,7 +331,7 @@ class RemoteLink(Stream):
         End the connection in order: when the hub has done all that was asked,
         and delivers nothing more.
         """
-        if self._is_over:
+        if self.is_over:
             return
         self._leaving = self._reactor.callLater(PARTING_TIMEOUT, self.abort)
         parted: Deferred[None] = Deferred()
@@ -335,7 +340,7 @@ class RemoteLink(Stream):
         self.put((wire.LEAVE,), 100)
 
     def _hang_up(self, _result: object) -> None:
-        if not self._is_over:
+        if not self.is_over:
             # What has come for nobody goes back first.
             self.flush()
             self.transport.unregisterProducer()
@@ -346,7 +351,7 @@ class RemoteLink(Stream):
         super().connectionMade()
         self.put_payload(wire.greeting(self._mine))
 
-    def over(self, reason: Failure) -> None:
+    def over(self, unsent: int) -> None:
         """See L{Stream.over}."""
         for timer in (self._timer, self._leaving):
             if timer is not None and timer.active():
@@ -356,16 +361,18 @@ class RemoteLink(Stream):
             f"process {self._host}, which hosted the hub of this IPC layer, is gone; what had "
             f"been asked of it may have been done or not"
         )
-        unanswered, self._unanswered = self._unanswered, deque()
+        unanswered = list(self._unanswered)
+        self._unanswered.clear()
+        # After a farewell, all that has no result; otherwise what never left here.
+        first = 0 if self._lost is not None else len(unanswered) - unsent
         undone: list[Undone] = []
-        if self._lost is not None:
-            undone = [
-                (operation, weight, answer)
-                for answer, operation, weight in unanswered
-                if answer is not None and operation is not None
-            ]
-            unanswered = deque(one for one in unanswered if one[1] is None)
-        failed = _fail_all(unanswered, error)
+        doubtful = unanswered[:first]
+        for answer, operation, weight in unanswered[first:]:
+            if answer is not None and operation is not None:
+                undone.append((operation, weight, answer))
+            else:
+                doubtful.append((answer, operation, weight))
+        failed = _fail_all(doubtful, error)
         self._owner.parted(self, Parting(error, failed, undone, self._lost, self._roster))
 
 
@@ -380,7 +387,7 @@ def _fire(answer: Deferred[Any], result: tuple[int, Any] | None) -> None:
 
 
 def _fail_all(
-    unanswered: deque[tuple[Deferred[Any] | None, wire.Operation | None, int]],
+    unanswered: Iterable[tuple[Deferred[Any] | None, wire.Operation | None, int]],
     error: LayerUnavailable,
 ) -> int:
     """Fail those that someone waits for; return how many of them were posted."""

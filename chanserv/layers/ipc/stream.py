@@ -45,8 +45,8 @@ class Outgoing:
         self._weights: list[int] = []
         self.weight = 0
 
-    def __bool__(self) -> bool:
-        return bool(self._things)
+    def __len__(self) -> int:
+        return len(self._things)
 
     def add(self, thing: Any, weight: int) -> None:
         """Append C{thing}."""
@@ -79,6 +79,7 @@ class Stream(Protocol):
     A subclass says what frames mean, in L{payload_received}, and what follows
     from L{congested} and L{relieved}.
 
+    @ivar is_over: whether the connection has ended.
     @ivar is_congested: whether so much waits to be sent that nothing should be
         added that can wait.
     """
@@ -96,7 +97,7 @@ class Stream(Protocol):
         self._outgoing = Outgoing()
         self._flush_is_due = False
         self._transport_is_full = False
-        self._is_over = False
+        self.is_over = False
         self.is_congested = False
 
     def put(self, thing: Any, weight: int) -> None:
@@ -105,7 +106,7 @@ class Stream(Protocol):
 
         @param weight: roughly its bytes.
         """
-        if self._is_over:
+        if self.is_over:
             return
         self._outgoing.add(thing, weight)
         if not self._flush_is_due:
@@ -120,7 +121,7 @@ class Stream(Protocol):
 
     def flush(self) -> None:
         """Send what has been put here, as far as the transport takes it."""
-        while self._outgoing and not self._transport_is_full and not self._is_over:
+        while self._outgoing and not self._transport_is_full and not self.is_over:
             write_promptly(self.transport, framed(packed(self._outgoing.take())))
         self._consider()
 
@@ -130,7 +131,7 @@ class Stream(Protocol):
 
     def abort(self) -> None:
         """Cut the connection, now."""
-        if not self._is_over:
+        if not self.is_over:
             self.transport.abortConnection()
 
     def forked(self) -> None:
@@ -153,8 +154,12 @@ class Stream(Protocol):
     def relieved(self) -> None:
         """It has been sent."""
 
-    def over(self, reason: Failure) -> None:
-        """The connection has ended."""
+    def over(self, unsent: int) -> None:
+        """
+        The connection has ended.
+
+        @param unsent: how many of the last things put here were never sent.
+        """
 
     # Of the transport
 
@@ -168,10 +173,10 @@ class Stream(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See L{Protocol}."""
-        if not self._is_over:
-            self._is_over = True
-            self._outgoing = Outgoing()
-            self.over(reason)
+        if not self.is_over:
+            self.is_over = True
+            unsent, self._outgoing = len(self._outgoing), Outgoing()
+            self.over(unsent)
 
     def pauseProducing(self) -> None:
         """See L{IPushProducer}: the transport's buffer is full."""
@@ -189,7 +194,7 @@ class Stream(Protocol):
     def _take(self, data: bytes) -> None:
         for payload in self._frames.feed(data):
             self.payload_received(payload)
-            if self._is_over:
+            if self.is_over:
                 return
 
     def _guarded(self, call: Callable[[Data], None], data: Data) -> None:
@@ -209,7 +214,7 @@ class Stream(Protocol):
 
     def _consider(self) -> None:
         """See whether the congestion has come or gone."""
-        if self._is_over:
+        if self.is_over:
             return
         is_congested = self._transport_is_full or self._outgoing.weight > CONGESTED_BYTES
         if is_congested != self.is_congested:
