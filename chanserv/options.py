@@ -118,10 +118,10 @@ GROUPS: Final[tuple[tuple[str, tuple[Choice, ...]], ...]] = (
         (
             Choice("settings", TEXT, "The Django site's settings, such as mysite.settings. "
                    "Without it this process is an interface server only."),
-            Choice("layer", TEXT, "The channel layer: a URL (memory:, ipc:mysite, redis://host:6379/0), "
-                   "the dotted path of a layer object (mysite.asgi:channel_layer), or an alias "
-                   "in CHANNEL_LAYERS. Default: 'default' in CHANNEL_LAYERS, or memory where "
-                   "there is none."),
+            Choice("layer", TEXT, "The channel layer: a URL (memory:, ipc:mysite, "
+                   "redis://host:6379/0), the dotted path of a layer object "
+                   "(mysite.asgi:channel_layer), or an alias in CHANNEL_LAYERS. Default: "
+                   "'default' in CHANNEL_LAYERS, or memory where there is none."),
             Choice("chdir", PATH, "Change to this directory first; the default is to stay."),
             Choice("pythonpath", PATH, "Look for the site's code here too. The current directory "
                    "is looked in anyhow."),
