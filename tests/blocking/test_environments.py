@@ -30,6 +30,9 @@ HERE = Path(__file__).parent
 
 LAYERS = ("ipc", "redis")
 
+on_every_layer = pytest.mark.parametrize("site", [*LAYERS, "third-party"], indirect=True)
+"""For the tests that tell most of layers which do without a private reactor, too."""
+
 SETTINGS = {"DJANGO_SETTINGS_MODULE": "outside.settings"}
 
 
@@ -85,6 +88,9 @@ def layer_settings(kind: str) -> Iterator[dict[str, object]]:
                 "BACKEND": "chanserv.layers.RedisChannelLayer",
                 "CONFIG": {"hosts": [server.url]},
             }
+    elif kind == "third-party":
+        with tempfile.TemporaryDirectory() as folder:
+            yield {"BACKEND": "outside.shelf.ShelfLayer", "CONFIG": {"path": f"{folder}/shelf"}}
     else:
         with tempfile.TemporaryDirectory() as folder:
             yield {
@@ -107,6 +113,7 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
             assert "Traceback" not in server.log(), server.log()
 
 
+@on_every_layer
 def test_a_shell(site: Site) -> None:
     with site.joined() as (group, client):
         line = f"from chanserv.django import Group; Group({group!r}).send({{'text': 'shell'}})"
@@ -120,6 +127,7 @@ def test_a_management_command(site: Site) -> None:
         assert client.recv(timeout=RUN_SECONDS) == "command"
 
 
+@on_every_layer
 def test_a_script_that_a_clock_starts(site: Site) -> None:
     with site.joined() as (group, client):
         printed = site.run(
@@ -151,8 +159,10 @@ def test_many_threads_of_a_program(site: Site) -> None:
         assert sorted(got) == sorted(map(str, range(40)))
 
 
-@pytest.mark.parametrize("used_before", [True, False])
-@pytest.mark.parametrize("kind", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize(
+    ("kind", "used_before"),
+    [("fork", True), ("fork", False), ("spawn", True), ("forkserver", True)],
+)
 def test_children_of_multiprocessing(site: Site, kind: str, used_before: bool) -> None:
     with site.joined() as (group, client):
         site.run(
@@ -176,6 +186,7 @@ def test_children_of_multiprocessing(site: Site, kind: str, used_before: bool) -
         assert client.recv(timeout=RUN_SECONDS) == "after"
 
 
+@on_every_layer
 def test_tasks_in_a_pool_of_processes(site: Site) -> None:
     with site.joined() as (group, client):
         site.run(
@@ -229,6 +240,7 @@ def test_threads_of_a_program_that_runs_a_loop_of_asyncio(site: Site) -> None:
         assert client.recv(timeout=RUN_SECONDS) == "loop"
 
 
+@on_every_layer
 def test_a_child_of_a_worker(site: Site) -> None:
     with site.joined() as (_, client):
         client.send("child")
@@ -258,6 +270,6 @@ def test_gunicorn(site: Site, kind: str, preload: bool) -> None:
             got = sorted(client.recv(timeout=RUN_SECONDS) for _ in range(6 + imports))
             assert got == sorted([*map(str, range(6)), *["imported"] * imports])
             server.process.send_signal(signal.SIGTERM)
-            wait_until(lambda: server.process.poll() is not None)
+            wait_until(lambda: server.process.poll() is not None, RUN_SECONDS)
             assert server.process.returncode == 0
             assert "Traceback" not in server.log(), server.log()

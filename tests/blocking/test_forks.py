@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.blocking.listening import Store, store
-from tests.blocking.programs import ended, printed, start
+from tests.blocking.programs import RUN_SECONDS, ended, printed, start
 from tests.processes import wait_until
 
 MADE = """
@@ -69,13 +69,13 @@ class TestWhatTheOtherEndSees:
             "print(layer.channel_statistics('a')['messages_count'])\n"
         )
         assert said_by(process) == "0\n"
-        wait_until(lambda: len(far_end.heard) == 2)
+        wait_until(lambda: len(far_end.heard) == 2, RUN_SECONDS)
         parents, childs = far_end.heard
-        wait_until(lambda: childs.over)
+        wait_until(lambda: childs.over, RUN_SECONDS)
         assert (childs.said, parents.said, parents.over) == (b"goodbye", b"", False)
         answer(process)
         assert ended(process) == (0, "2\n", "")
-        wait_until(lambda: parents.over)
+        wait_until(lambda: parents.over, RUN_SECONDS)
         assert (parents.said, len(far_end.heard)) == (b"goodbye", 2)
 
     @pytest.mark.parametrize("ending", ["pass", "os._exit(0)", "import gc; gc.collect()"])
@@ -93,11 +93,12 @@ class TestWhatTheOtherEndSees:
             "sys.stdin.readline()\n"
         )
         assert said_by(process) == "0\n"
+        wait_until(lambda: far_end.heard, RUN_SECONDS)
         (one,) = far_end.heard
         assert (one.said, one.over) == (b"", False)
         answer(process)
         assert ended(process) == (0, "", "")
-        wait_until(lambda: one.over)
+        wait_until(lambda: one.over, RUN_SECONDS)
         assert one.said == b"goodbye"
 
     @pytest.mark.parametrize("paused", [False, True])
@@ -113,10 +114,11 @@ class TestWhatTheOtherEndSees:
         )
         child = int(said_by(process))
         try:
+            wait_until(lambda: far_end.heard, RUN_SECONDS)
             (one,) = far_end.heard
             process.kill()
             process.wait()
-            wait_until(lambda: one.over)
+            wait_until(lambda: one.over, RUN_SECONDS)
             assert one.said == b""
             os.kill(child, 0)
         finally:
@@ -134,7 +136,7 @@ class TestWhatTheOtherEndSees:
             "print(reap(forked(child)))\n"
         )
         assert lines == ["0"]
-        wait_until(lambda: all(one.over for one in far_end.heard))
+        wait_until(lambda: all(one.over for one in far_end.heard), RUN_SECONDS)
         assert [one.said for one in far_end.heard] == [b"goodbye"] * 3
 
 

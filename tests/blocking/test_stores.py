@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.blocking.programs import ended, printed, start
+from tests.blocking.programs import RUN_SECONDS, ended, printed, start
 from tests.blocking.test_forks import MADE, answer, said_by
 from tests.certificates import make_certificates
 from tests.processes import wait_until
@@ -56,6 +56,7 @@ class TestForks:
         process = start(
             MADE + f"layer = blocking_layer({redis.url!r})\n"
             "layer.send('a', {'number': 1})\n"
+            "layer.receive(['b'], True, 0.01)\n"
             "print('ready')\n"
             "sys.stdin.readline()\n"
             "def work():\n"
@@ -66,20 +67,21 @@ class TestForks:
             "print(layer.receive(['a']), layer.receive(['a']))\n"
         )
         assert said_by(process) == "ready\n"
+        # One for commands, and one on which the server rings.
+        wait_until(lambda: len(connections(redis)) == 2, RUN_SECONDS)
         before = connections(redis)
-        assert before
         answer(process)
         assert said_by(process) == "0 0\n"
-        wait_until(lambda: connections(redis) == before)
+        wait_until(lambda: connections(redis) == before, RUN_SECONDS)
         answer(process)
         assert ended(process) == (0, "('a', {'number': 2}) (None, None)\n", "")
-        wait_until(lambda: not connections(redis))
+        wait_until(lambda: not connections(redis), RUN_SECONDS)
 
     def test_redis_sees_the_death_of_a_parent_though_a_child_lives_on(
         self, redis: RedisServer
     ) -> None:
         with a_parent_that_dies(redis.url):
-            wait_until(lambda: not connections(redis))
+            wait_until(lambda: not connections(redis), RUN_SECONDS)
 
     def test_the_place_of_an_ipc_host_is_free_though_a_child_of_it_lives_on(self, ipc: str) -> None:
         with a_parent_that_dies(ipc):
