@@ -6,12 +6,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
@@ -19,6 +19,7 @@ from chanserv.errors import ChannelFull, ConfigurationError, LayerUnavailable, W
 from chanserv.layers import MemoryChannelLayer, blocking_layer, face_of
 from chanserv.layers.io_thread import runs_here
 from chanserv.layers.reactor_face import ReactorFace
+from chanserv.messages import Delivery, Outcome, seal
 from chanserv.testing.fakes import PlainLayer
 
 
@@ -182,6 +183,92 @@ class TestReactorFaceInTrouble:
         face = face_of(Raising(MemoryChannelLayer()), AtOnce())
         with pytest.raises(ZeroDivisionError):
             in_thread(face.send, "a", {})
+
+
+class AtOnce(StoppedReactor):
+    """A reactor that does every call at once, whichever thread it comes from."""
+
+    def callFromThread(self, call: Callable[[], object]) -> None:
+        call()
+
+    def callLater(self, delay: float, call: Callable[..., object]) -> Any:
+        return Clock().callLater(delay, call)
+
+
+class Answering(PlainLayer):
+    """A layer whose receives the test answers."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryChannelLayer())
+        self.cancelled = 0
+        self.receiving: Deferred[list[Delivery]] = Deferred(self.cancel)
+
+    def cancel(self, receiving: Deferred[list[Delivery]]) -> None:
+        self.cancelled += 1
+
+    def receive(self, channels: Sequence[str], limit: int = 1) -> Deferred[list[Delivery]]:
+        return self.receiving
+
+
+class TestWhoGivesUp:
+    @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, TimeoutError])
+    def test_a_message_that_comes_all_the_same_is_the_next_ones(
+        self, monkeypatch: pytest.MonkeyPatch, interrupt: type[BaseException]
+    ) -> None:
+        layer = Answering()
+        face = ReactorFace(layer, AtOnce(), must_not_wait=lambda: False)
+        outcomes: list[Outcome] = []
+
+        def interrupted(future: Future[Any], timeout: float | None = None) -> Any:
+            monkeypatch.undo()
+            delivery = Delivery(("p!x", "p!y"), seal({"number": 1}), outcomes.append)
+            layer.receiving.callback([delivery])
+            raise interrupt
+
+        monkeypatch.setattr(Future, "result", interrupted)
+        with pytest.raises((KeyboardInterrupt, LayerUnavailable)):
+            face.receive(["p!"], block=True, timeout=30)
+        assert face.receive(["p!"]) == ("p!x", {"number": 1})
+        assert face.receive(["p!"]) == ("p!y", {"number": 1})
+        assert outcomes == [Outcome.SETTLED]
+
+    def test_a_receive_that_is_interrupted_is_cancelled(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        layer = Answering()
+        face = ReactorFace(layer, AtOnce(), must_not_wait=lambda: False)
+
+        def interrupted(future: Future[Any], timeout: float | None = None) -> Any:
+            monkeypatch.undo()
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Future, "result", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            face.receive(["p!"], block=True, timeout=30)
+        assert layer.cancelled == 1
+
+    def test_a_layer_that_fails_with_a_time_out_of_its_own_is_heard(self) -> None:
+        layer = Answering()
+        layer.receiving.errback(TimeoutError("of the layer"))
+        face = ReactorFace(layer, AtOnce(), must_not_wait=lambda: False)
+        with pytest.raises(TimeoutError, match="of the layer"):
+            face.receive(["p!"], block=True, timeout=30)
+
+
+class TestWhatIsThere:
+    def test_a_layer_that_can_tell_at_once_is_asked(self) -> None:
+        asked: list[object] = []
+
+        class Telling(PlainLayer):
+            def receive_now(self, *args: object) -> Deferred[list[Delivery]]:
+                asked.append(args)
+                found = [Delivery(("a",), seal({"number": 1}))] if len(asked) == 2 else []
+                return succeed(found)
+
+        face = ReactorFace(Telling(MemoryChannelLayer()), AtOnce(), must_not_wait=lambda: False)
+        assert face.receive(["a"]) == (None, None)
+        assert face.receive(["a"]) == ("a", {"number": 1})
+        assert asked == [(("a",), 1)] * 2
 
 
 class TheReactorsThread(TestCase):
