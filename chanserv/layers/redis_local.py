@@ -15,7 +15,7 @@ from chanserv.layers.ipc.layer import IPCChannelLayer
 from chanserv.layers.local import SplitChannelLayer, SplitDelivery
 from chanserv.layers.redis.addresses import Host, servers_from_config
 from chanserv.layers.redis.layer import RedisChannelLayer
-from chanserv.layers.redis.shard import OWNER_LEASE, READER_LEASE
+from chanserv.layers.redis.leases import OWNER_LEASE, READER_LEASE
 from chanserv.layers.redis.space import PREFIX
 from chanserv.messages import Delivery
 

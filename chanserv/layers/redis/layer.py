@@ -41,13 +41,14 @@ from chanserv.interfaces import IChannelLayer
 from chanserv.layers.redis.addresses import Host, servers_from_config
 from chanserv.layers.redis.books import flush, statistics
 from chanserv.layers.redis.house import House
+from chanserv.layers.redis.leases import OWNER_LEASE, READER_LEASE, Leases
 from chanserv.layers.redis.memberships import Memberships
 from chanserv.layers.redis.mirrors import Mirrors
 from chanserv.layers.redis.places import Mailboxes, Places
 from chanserv.layers.redis.preparing import Preparing
 from chanserv.layers.redis.receiving import Receiving
 from chanserv.layers.redis.sending import Sending
-from chanserv.layers.redis.shard import OWNER_LEASE, READER_LEASE, Leases, Shard
+from chanserv.layers.redis.shard import Shard
 from chanserv.layers.redis.space import PREFIX, Space
 from chanserv.layers.redis.turns import Turns, all_done
 from chanserv.messages import Delivery, Message, Operation, Outcome

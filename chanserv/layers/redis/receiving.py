@@ -278,7 +278,7 @@ class Receiving:
         if entry.lease is not None:
             shard.settle(entry.lease, "useless")
         else:
-            shard.post(("u", entry.mailbox)).addErrback(self._unheard)
+            shard.post(("u", entry.mailbox)).addErrback(shard.complain)
 
     # What shards tell
 
@@ -292,7 +292,7 @@ class Receiving:
         """See L{House<chanserv.layers.redis.shard.House>}."""
         watch = self._watches.by_signature(signature)
         if watch is None:
-            shard.post(("n", signature)).addErrback(self._unheard)
+            shard.post(("n", signature)).addErrback(shard.complain)
             return
         watch.armed.discard(shard)
         watch.rung.add(shard)
@@ -315,7 +315,7 @@ class Receiving:
             return
         rung, watch.rung = watch.rung, set()
         for shard in rung:
-            shard.post(("n", watch.signature)).addErrback(self._unheard)
+            shard.post(("n", watch.signature)).addErrback(shard.complain)
 
     # The end
 
@@ -341,11 +341,6 @@ class Receiving:
         if self._quiet is not None and not self._under_way:
             quiet, self._quiet = self._quiet, None
             quiet.callback(None)
-
-    def _unheard(self, failure: Failure) -> None:
-        """Nobody waits for this; the loss of a connection is told elsewhere."""
-        if not isinstance(failure.value, LayerUnavailable):
-            self._log.failure("what a reader told Redis was refused", failure)
 
     def _our_fault(self, failure: Failure) -> None:
         self._log.failure("what was taken from Redis could not be handed out", failure)

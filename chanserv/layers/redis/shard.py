@@ -7,18 +7,14 @@ whether it still knows it.  From then on it gives a sign of life every second,
 which is also when what has fallen due is dropped and the dead are found; there
 is no other housekeeping, and no process has a part in it that another could
 not play.
-
-One take is under way at a time.  The store keeps what the last one brought until
-the next, so what was taken when a connection broke is handed out after all, once.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IDelayedCall
@@ -27,41 +23,26 @@ from twisted.python.failure import Failure
 
 from chanserv.errors import LayerUnavailable
 from chanserv.layers.redis.calls import Calls
+from chanserv.layers.redis.complaints import Complaints
 from chanserv.layers.redis.connection import Connection
-from chanserv.layers.redis.entry import Entry, read_entry
+from chanserv.layers.redis.entry import Entry
 from chanserv.layers.redis.held import Commands
 from chanserv.layers.redis.house import House
+from chanserv.layers.redis.leases import DEFAULT_LEASES, Leases
 from chanserv.layers.redis.mending import Mending, run_id_of
 from chanserv.layers.redis.posts import Posts, Results
 from chanserv.layers.redis.programs import BEAT, BYE, HELLO, NEWS, OPERATE, POST, TAKE, Program
 from chanserv.layers.redis.protocol import Word
-from chanserv.layers.redis.refusals import Refused
 from chanserv.layers.redis.server import Server
 from chanserv.layers.redis.signatures import KNOWN_FOR, Signatures
 from chanserv.layers.redis.space import Space
 from chanserv.layers.redis.subscription import Subscription
+from chanserv.layers.redis.takes import Ask, Takes
 from chanserv.layers.redis.unsettled import Unsettled
-
-READER_LEASE: Final = 3.5
-"""Seconds without a sign of life after which what a process has not settled is
-lost: with the second that may pass until somebody looks, a dead worker is known
-within five."""
-
-SIGNS: Final = 3.5
-"""Signs of life in that time, one a second: two may come late or not at all."""
-
-OWNER_LEASE: Final = 20.0
-"""Seconds without one after which the mailboxes of a process end, and their
-memberships: longer, since what a stalled interface server has lost by that can
-not be given to another; and below the thirty seconds that are promised."""
 
 TAKE_AGAIN: Final = 1.0
 """Seconds before the next take when the server has refused one, out of memory
 say, though the connection stands."""
-
-SAID_ONCE_IN: Final = 10.0
-"""Seconds between two lines of the log on what a server refuses: a server without
-memory may refuse thousands of things in that time, for the same reason."""
 
 BYE_TIMEOUT: Final = 2.0
 """Seconds that L{Shard.stop} waits for the server; without its word, the leases
@@ -69,34 +50,13 @@ end by themselves."""
 
 _BY_MISTAKE: Final = "was taken for dead"
 
-Ask: TypeAlias = tuple[str, int, Sequence[str]]
-"""What a take asks for: a signature, how many entries, and the channels."""
-
-
-@dataclass(frozen=True)
-class Leases:
-    """
-    How long, in seconds, a process is believed to live: what it has taken, and
-    what mailboxes it has.
-    """
-
-    reader: float = READER_LEASE
-    owner: float = OWNER_LEASE
-
-    @property
-    def heartbeat(self) -> float:
-        """Seconds between signs of life."""
-        return self.reader / SIGNS
-
-
-DEFAULT_LEASES: Final = Leases()
-
 
 class Shard:
     """
     One server, as one layer object uses it.
 
     @ivar name: the server's name, the same in all processes.
+    @ivar complain: an errback for what nobody waits for.
     @ivar taking: whether a take is under way.
     @ivar greeted: whether this process is registered there, on this connection.
     """
@@ -120,6 +80,7 @@ class Shard:
         self.name = server.name
         self._reactor = reactor
         self._space = space
+        self.complain = Complaints(server.name, reactor)
         self._calls = Calls(space)
         self._process = process
         self._house = house
@@ -140,14 +101,10 @@ class Shard:
         self._resting: IDelayedCall | None = None
         self._beating: IDelayedCall | None = None
         self._beat_under_way = False
-        # Takes: the last one's number, the last one answered, and one whose
-        # answer a connection took with it.
-        self._take = 0
-        self._answered = 0
-        self._unanswered = 0
         self._posts = Posts(reactor, partial(self._call, POST))
         self._unsettled = Unsettled()
         self._signatures = Signatures()
+        self._takes = Takes(process, self._signatures)
         self._mending = Mending(self, house, (process, space.kept))
         # What the store was told by, and which run of which server it was.
         self._born: bytes | None = None
@@ -155,7 +112,6 @@ class Shard:
         # The server's clock less the reactor's.
         self._ahead = 0.0
         self._losses = 0
-        self._silent_until = 0.0
         self._stopping = False
 
     # Life
@@ -183,7 +139,7 @@ class Shard:
             self.greeted = False
             said = self._run(BYE, self._process)
             said.addTimeout(BYE_TIMEOUT, self._reactor)
-            said.addErrback(self._unheard)
+            said.addErrback(self.complain)
         said.addCallback(lambda _: DeferredList([self._connection.stop(), self._bell.stop()]))
         return said.addCallback(lambda _: None)
 
@@ -247,29 +203,21 @@ class Shard:
             for those that got none.  Fails with a L{ChannelLayerError}.
         """
         self.taking = True
-        self._take += 1
-        words: list[Word] = [self._process, self._take, round(KNOWN_FOR * 1000)]
-        for signature, limit, channels in asks:
-            words += (signature, limit, len(channels), *channels)
-            self._signatures.use(signature, self._reactor.seconds())
+        number, words = self._takes.next(asks, self._reactor.seconds())
         taking = self._run(TAKE, *words)
         return taking.addCallbacks(
-            self._taken, self._not_taken, callbackArgs=(self._take,), errbackArgs=(self._take,)
+            self._taken, self._not_taken, callbackArgs=(number,), errbackArgs=(number,)
         )
 
     def _taken(self, answer: list[Any] | None, number: int) -> list[list[Entry]]:
         if answer is None:
             self._register_again()
             raise LayerUnavailable(f"Redis {self.name}: this process {_BY_MISTAKE}")
-        self._answered = number
-        self._set_clock(answer[0])
-        if answer[1]:
-            self._house.fed(self, answer[1])
-        place, found = 0, []
-        for raws in answer[2:]:
-            found.append([read_entry(raw, number, place + n) for n, raw in enumerate(raws)])
-            place += len(raws)
-        return found
+        now, feeds, *entries = answer
+        self._set_clock(now)
+        if feeds:
+            self._house.fed(self, feeds)
+        return self._takes.read(number, entries)
 
     def _not_taken(self, failure: Failure, number: int) -> Failure:
         if self._connection.up:
@@ -280,7 +228,7 @@ class Shard:
                 why=failure.getErrorMessage(),
             )
         # It may be that only the answer was lost.
-        self._unanswered = number
+        self._takes.lost(number)
         self.greeted = False
         if self._connection.up and not self._stopping:
             self._resting = self._reactor.callLater(TAKE_AGAIN, self._rested)
@@ -296,7 +244,7 @@ class Shard:
     def settle(self, lease: str, outcome: str) -> None:
         """Settle what was taken, now or on the next connection."""
         settling = self.post(self._unsettled.add(lease, outcome))
-        settling.addCallbacks(lambda _: self.settled((lease,)), self._unheard)
+        settling.addCallbacks(lambda _: self.settled((lease,)), self.complain)
 
     def _settle_what_was_refused(self) -> None:
         """
@@ -307,7 +255,7 @@ class Shard:
         if self._unsettled and not self._stopping:
             leases, words = self._unsettled.words()
             settling = self.post(words, len(leases))
-            settling.addCallbacks(lambda _: self.settled(leases), self._unheard)
+            settling.addCallbacks(lambda _: self.settled(leases), self.complain)
 
     def will_settle(self, lease: str, outcome: str) -> tuple[Word, ...]:
         """The words that settle it; the caller sends them, and calls L{settled}."""
@@ -332,7 +280,7 @@ class Shard:
         if self._stopping:
             return
         greeting = Deferred.fromCoroutine(self._greet(self._connection))
-        greeting.addErrback(self._unheard)
+        greeting.addErrback(self.complain)
 
     async def _greet(self, link: Commands) -> None:
         """Register, and mend what the store has lost."""
@@ -345,12 +293,12 @@ class Shard:
                 self._process,
                 round(leases.reader * 1000),
                 round(leases.owner * 1000),
-                self._unanswered,
+                self._takes.unanswered,
                 secrets.token_hex(8),
             ),
         )
         self._set_clock(now)
-        entries = [read_entry(raw, self._unanswered, n) for n, raw in enumerate(raws)]
+        entries = self._takes.recovered(raws)
         run_id = await run_id_of(link)
         if self._born is None or (known and run_id == self._run_id):
             self._house.fed(self, tables)
@@ -366,7 +314,7 @@ class Shard:
             settled, words = self._unsettled.words()
             await run(OPERATE, (self._process, self._space.kept, *words))
             self.settled(settled)
-        self._answered, self._unanswered = self._unanswered, 0
+        self._takes.done()
         self._reactor.callLater(0, self._greeted, entries, self._losses)
 
     def _greeted(self, entries: list[Entry], losses: int) -> None:
@@ -408,7 +356,7 @@ class Shard:
             self._process,
             round(self._leases.reader * 1000),
             round(self._leases.owner * 1000),
-            self._answered,
+            self._takes.answered,
             round(KNOWN_FOR * 1000),
             len(renewed),
             *renewed,
@@ -419,7 +367,7 @@ class Shard:
     def _beaten(self, answer: Any) -> Deferred[None] | None:
         self._beat_under_way = False
         if isinstance(answer, Failure):
-            self._unheard(answer)
+            self.complain(answer)
         elif answer is None:
             if self.greeted:
                 self._log.warn(
@@ -460,16 +408,4 @@ class Shard:
         if self.greeted and mailboxes:
             asking = self._run(NEWS, self._process, *mailboxes)
             asking.addCallback(lambda feeds: self._house.fed(self, feeds))
-            asking.addErrback(self._unheard)
-
-    def _unheard(self, failure: Failure) -> None:
-        """
-        What nobody waits for has failed: a loss of the connection is told by
-        that, all else here.
-        """
-        if isinstance(failure.value, LayerUnavailable):
-            if isinstance(failure.value, Refused) and self._reactor.seconds() >= self._silent_until:
-                self._silent_until = self._reactor.seconds() + SAID_ONCE_IN
-                self._log.warn("{why}", why=failure.getErrorMessage())
-        else:
-            self._log.failure("Redis {name} refused what it was told", failure, name=self.name)
+            asking.addErrback(self.complain)

@@ -13,7 +13,8 @@ from twisted.trial.unittest import TestCase
 
 from chanserv.errors import LayerUnavailable
 from chanserv.layers.redis.layer import RedisChannelLayer
-from chanserv.layers.redis.shard import OWNER_LEASE, Shard
+from chanserv.layers.redis.leases import OWNER_LEASE
+from chanserv.layers.redis.shard import Shard
 from tests.redis_servers import RedisServer, redis_servers
 
 
