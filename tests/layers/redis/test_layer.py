@@ -518,6 +518,24 @@ class LeasesAndTime(RedisCase):
         delivery.settle()
         self.assertEqual(await self.read_messages(layer, "process!"), [{"receipt": "lost"}])
 
+    async def test_what_a_stalled_reader_was_rung_for_goes_to_another(self) -> None:
+        layer, stalled, other = await self.peers(3)
+        self.leave(stalled.receive(["channel"]))
+        await self.pause()
+        waiting = other.receive(["channel"])
+        await self.pause()
+        (shard,) = stalled._shards
+        shard._beating.cancel()  # type: ignore[union-attr]
+        rung: list[str] = []
+        shard._house.rung = lambda _, signature: rung.append(signature)  # type: ignore[method-assign]
+        await layer.send("channel", {"number": 1})
+        await self.eventually(lambda: rung)
+        for _ in range(4):
+            self.offset += round(STEP * 1000)
+            await layer._shards[0].beat()
+        self.assertEqual(await self.received(waiting), [{"number": 1}])
+        shard._schedule_beat()
+
     async def test_counts_of_what_waits_are_exact_whatever_happens_to_it(self) -> None:
         layer = await self.layer(expiry=self.expiry, capacity=5, redeliver=["again"])
         for number in range(7):
@@ -661,6 +679,21 @@ class Receiving(RedisCase):
         self.assertEqual(await layer.receive_now(["channel"]), [])
         await other.send("channel", {"number": 1})
         self.assertEqual(await self.received(waiting), [{"number": 1}])
+
+    async def test_what_a_reader_leaves_behind_is_for_another_that_waits(self) -> None:
+        sender, both, one = await self.peers(3)
+        # Which of the two is rung for the first message is a matter of chance.
+        for _ in range(8):
+            first = both.receive(["one", "two"])
+            await self.pause()
+            waiting = one.receive(["one"])
+            await self.pause()
+            (watch,) = both._receiving._watches
+            watch.channels[:] = ["two", "one"]
+            # Nobody is left to be rung for the second, which that one takes first.
+            await sender.send_batch([Send("one", {"number": 1}), Send("two", {"number": 2})])
+            got = await self.received(first) + await self.received(waiting)
+            self.assertEqual([message["number"] for message in got], [2, 1])
 
     async def test_many_different_readers_of_a_process_are_all_served(self) -> None:
         layer, other = await self.peers(2)
