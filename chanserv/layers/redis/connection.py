@@ -26,7 +26,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chanserv.errors import ChannelLayerError, LayerUnavailable
-from chanserv.layers.redis.endpoints import why_not_reached
+from chanserv.layers.redis.endpoints import connected, why_not_reached
 from chanserv.layers.redis.greeting import greet
 from chanserv.layers.redis.held import Commands, HeldCommands
 from chanserv.layers.redis.limits import (
@@ -242,7 +242,7 @@ class Connection:
         await self._prepare_link(self._link)
 
     async def _reach(self) -> None:
-        link: Any = await self._endpoint.connect(self._factory)
+        link = await connected(self._endpoint, self._factory)
         self._link = link
         await greet(link, self.server, self._client_name)
 

@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chanserv.errors import ChannelLayerError, LayerUnavailable
-from chanserv.layers.redis.endpoints import tcp_endpoint, unix_endpoint, why_not_reached
+from chanserv.layers.redis.endpoints import connected, tcp_endpoint, unix_endpoint, why_not_reached
 from chanserv.layers.redis.links import LinkFactory, link_class
 from chanserv.layers.redis.protocol import Link
 from chanserv.layers.redis.server import Address, Server, Watched, shown_address
@@ -75,7 +75,7 @@ class SentinelLinks:
         factory = LinkFactory(
             lambda: self._link_class(name, self._reactor, self._timeout, ended=ended)
         )
-        link: Any = await self._endpoints[sentinel].connect(factory)
+        link = await connected(self._endpoints[sentinel], factory)
         if self._watched.password is not None:
             user = [] if self._watched.username is None else [self._watched.username]
             try:
@@ -148,7 +148,8 @@ class SentinelEndpoint:
         address = self.master = await self._master()
         server = replace(self._server, watched=None, host=address[0], port=address[1])
         endpoint = tcp_endpoint(address, server.tls, self._reactor, server.connect_timeout)
-        return await endpoint.connect(factory)
+        protocol: IProtocol = await connected(endpoint, factory)
+        return protocol
 
     async def _master(self) -> Address:
         answers: list[str] = []

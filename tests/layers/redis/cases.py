@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -20,8 +21,11 @@ from chanserv.layers.redis.subscription import Subscription
 # Tests of trial run on the global reactor, which stands when this is imported.
 reactor: Any = import_module("twisted.internet.reactor")
 
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 120.0
 """How long a test waits for what it expects: far more than that needs."""
+
+SLOW_MACHINE = {"connect_timeout": WAIT_SECONDS, "reply_timeout": WAIT_SECONDS}
+"""Time-outs of a server that must not be what fails a test."""
 
 QUICK = Limits(longest_back_off=0.2, refused_back_off=0.2, patience=WAIT_SECONDS)
 """Attempts without long pauses, and no end of patience on a slow machine."""
@@ -35,11 +39,11 @@ async def until(condition: Callable[[], object], what: str) -> None:
         await deferLater(reactor, 0.01)
 
 
-def server_of(url: str, **query: object) -> Server:
-    """The server that C{url} names, with more options in its query."""
-    options = "&".join(f"{key}={value}" for key, value in query.items())
-    (server,), _ = servers_from_url(f"{url}{'&' if '?' in url else '?'}{options}")
-    return server
+def server_of(url: str) -> Server:
+    """The server that C{url} names.  It has all the time that C{url} does not deny it."""
+    (server,), _ = servers_from_url(url)
+    patient = {name: value for name, value in SLOW_MACHINE.items() if f"{name}=" not in url}
+    return replace(server, **patient)
 
 
 class ConnectionCase(TestCase):
