@@ -230,9 +230,13 @@ class Shard:
         # It may be that only the answer was lost.
         self._takes.lost(number)
         self.greeted = False
-        if self._connection.up and not self._stopping:
-            self._resting = self._reactor.callLater(TAKE_AGAIN, self._rested)
+        self._rest()
         return failure
+
+    def _rest(self) -> None:
+        """Register again in a while, unless another connection does."""
+        if self._connection.up and self._resting is None and not self._stopping:
+            self._resting = self._reactor.callLater(TAKE_AGAIN, self._rested)
 
     def _rested(self) -> None:
         self._resting = None
@@ -280,7 +284,11 @@ class Shard:
         if self._stopping:
             return
         greeting = Deferred.fromCoroutine(self._greet(self._connection))
-        greeting.addErrback(self.complain)
+        greeting.addErrback(self._not_greeted)
+
+    def _not_greeted(self, failure: Failure) -> None:
+        self.complain(failure)
+        self._rest()
 
     async def _greet(self, link: Commands) -> None:
         """Register, and mend what the store has lost."""

@@ -437,6 +437,11 @@ class AServerWithoutMemory(RedisCase):
             else:
                 # Refused before anything was taken.
                 await self.eventually(lambda: self.said("refused to be read from"))
+                # To be registered again is refused too, and tried again.
+                (shard,) = reader._shards
+                shard._resting.cancel()  # type: ignore[union-attr]
+                shard._rested()
+                await self.eventually(lambda: shard._resting is not None)
         finally:
             self.raw("CONFIG", "SET", "maxmemory", 0)
         if not by_functions:
