@@ -44,6 +44,7 @@ def vanish(layer: IPCChannelLayer) -> Deferred[None]:
         seat._remote.abort()
     gone = succeed(None)
     if host is not None:
+        host._stop_timer()
         host.hub.close()
         for connection in list(host.connections):
             connection.abort()
