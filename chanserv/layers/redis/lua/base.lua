@@ -35,7 +35,7 @@
 -- Where functions are made once for the server and not once for each call (see
 -- scripts.py), what is local here outlives a call: "begin" sets all of it.
 local PREFIX, STATS, EXPIRY, NOW, CLOCK, call
-local totals, counts, renewed, silent, has_refused
+local totals, counts, renewed, silent
 
 local function begin(ARGV)
   call = redis.call
@@ -44,7 +44,7 @@ local function begin(ARGV)
   -- In microseconds.
   CLOCK = clock[1] * 1000000 + clock[2]
   NOW = math.floor(CLOCK / 1000) + ARGV[3]
-  totals, counts, renewed, silent, has_refused = {}, {}, {}, {}, {}
+  totals, counts, renewed, silent = {}, {}, {}, {}
 end
 
 -- The statistics of a channel are kept for an hour after it was last empty;

@@ -93,16 +93,13 @@ local function age(mailbox)
   return math.max(0, NOW - (tonumber(deadline) - EXPIRY))
 end
 
--- Whether the mailbox has room.  One that had none in a batch has none for the
--- rest of it: an answer in parts must not lose one from its middle.
+-- Whether the mailbox has room.  One that has none has none for the rest of the
+-- call, in which nobody takes anything.
 local function has_room(mailbox, capacity)
-  if not has_refused[mailbox] then
-    local key = PREFIX .. 'queue:' .. mailbox
-    local length = call('LLEN', key)
-    if length < capacity then return true end
-    if drop_due(mailbox, length) > 0 and call('LLEN', key) < capacity then return true end
-    has_refused[mailbox] = true
-  end
+  local key = PREFIX .. 'queue:' .. mailbox
+  local length = call('LLEN', key)
+  if length < capacity then return true end
+  if drop_due(mailbox, length) > 0 and call('LLEN', key) < capacity then return true end
   count(mailbox, 'channel_full_count', 1)
   return false
 end
