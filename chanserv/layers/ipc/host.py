@@ -17,10 +17,11 @@ from twisted.python.failure import Failure
 from chanserv.core.mirror import Change
 from chanserv.errors import LayerUnavailable
 from chanserv.layers.ipc import wire
-from chanserv.layers.ipc.hub import Hub, Session, Sink
+from chanserv.layers.ipc.hub import Hub
 from chanserv.layers.ipc.links import LocalLink
 from chanserv.layers.ipc.options import HubOptions
 from chanserv.layers.ipc.place import Lock, Place
+from chanserv.layers.ipc.sessions import Session, Sink
 from chanserv.layers.ipc.stream import Stream, close_silently
 
 BACKLOG: Final = 512

@@ -22,19 +22,21 @@ memberships that led there.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from chanserv.core.deadlines import NEVER
 from chanserv.core.ledger import Ledger
 from chanserv.core.mailbox import Parcel
-from chanserv.core.mirror import Change
 from chanserv.core.readers import Readers
 from chanserv.errors import ChannelLayerError
 from chanserv.layers.ipc import wire
-from chanserv.layers.ipc.hub_store import Body, HubStore, as_message, data_of
+from chanserv.layers.ipc.hub_store import HubStore, data_of
 from chanserv.layers.ipc.options import HubOptions
+from chanserv.layers.ipc.owners import Owners
+from chanserv.layers.ipc.sessions import HubReader, Session, Sink
+from chanserv.layers.ipc.store_operations import StoreOperations
 from chanserv.messages import Outcome
 from chanserv.names import mailbox_of
 
@@ -49,60 +51,6 @@ that answer each other would otherwise never let it go on."""
 
 LEAST_WAIT: Final = 0.1
 """Seconds between two looks for what has expired in an idle hub."""
-
-
-class Sink(Protocol):
-    """Where a session's news go."""
-
-    def deliver(self, number: int, now: float, items: list[wire.Item]) -> None:
-        """Hand messages to the receive of that number."""
-
-    def change(self, mailbox: str, flags: int, changes: list[Change]) -> None:
-        """Tell of changes to the members of a mailbox."""
-
-    def roster(self, count: int) -> None:
-        """Tell how many guests own mailboxes."""
-
-    def flushed(self) -> None:
-        """Tell that all messages and groups have been forgotten."""
-
-
-class HubReader:
-    """One receive that waits."""
-
-    __slots__ = ("channels", "limit", "number", "session")
-
-    def __init__(
-        self, session: Session, number: int, channels: tuple[str, ...], limit: int
-    ) -> None:
-        self.session = session
-        self.number = number
-        self.channels = channels
-        self.limit = limit
-
-
-class Session:
-    """
-    One process, as the hub knows it.
-
-    @ivar readers: its waiting receives, by their numbers.
-    @ivar mailboxes: those that it owns: it was the last to receive from them.
-    @ivar is_paused: whether it takes nothing at the moment.
-    """
-
-    __slots__ = ("is_host", "is_paused", "mailboxes", "name", "readers", "sink")
-
-    def __init__(self, sink: Sink, name: str, is_host: bool) -> None:
-        """
-        @param name: what the log calls it.
-        @param is_host: whether the hub is in that very process.
-        """
-        self.is_host = is_host
-        self.sink = sink
-        self.name = name
-        self.readers: dict[int, HubReader] = {}
-        self.mailboxes: set[str] = set()
-        self.is_paused = False
 
 
 class Hub:
@@ -126,11 +74,9 @@ class Hub:
         self.is_open = expected <= 0
         self._expected = expected
         self._openings: list[Callable[[], None]] = []
-        self._roster = 0
-        self._roster_is_due = False
         self._clock = clock
         self._readers: Readers[HubReader] = Readers()
-        self._owners: dict[str, Session] = {}
+        owners: dict[str, Session] = {}
         self._ledger: Ledger[Session, Parcel] = Ledger()
         self._sessions: set[Session] = set()
         self._store = HubStore(
@@ -140,27 +86,30 @@ class Hub:
             options.max_message_size,
             self._readers.by_mailbox,
             options.redelivers(),
-            self._owners,
+            owners,
         )
+        self._owners = Owners(self._store, owners)
         self._serving = False
         self.is_closed = False
         self._timer: IDelayedCall | None = None
         self._timer_at = NEVER
+        ours = StoreOperations(self._store, self._ledger)
+        # By the codes of wire.
         self._table: tuple[Callable[..., Any], ...] = (
-            self._send,
-            self._send_group,
-            self._forget,
-            self._batch,
-            self._settle,
+            ours.send,
+            ours.send_group,
+            ours.forget,
+            ours.batch,
+            ours.settle,
             self._receive,
             self._cancel,
-            self._give_back,
-            self._group_add,
-            self._group_discard,
-            self._group_channels,
+            ours.give_back,
+            ours.group_add,
+            ours.group_discard,
+            ours.group_channels,
             self._flush,
-            self._totals,
-            self._counts,
+            ours.totals,
+            ours.counts,
             self._put_back,
             self._leave,
             self._receive_now,
@@ -191,7 +140,7 @@ class Hub:
         """
         session = Session(sink, name, is_host)
         self._sessions.add(session)
-        sink.roster(self._roster)
+        sink.roster(self._owners.roster)
         return session
 
     def leave(self, session: Session) -> int:
@@ -209,8 +158,9 @@ class Hub:
         now = self.now()
         lost = self._lose(self._ledger.abandon(session), now)
         for mailbox in session.mailboxes:
-            lost += self._end_of_owner(mailbox, now)
-        self._roster_is_due = True
+            heirs = self._readers.by_mailbox.get(mailbox, ())
+            heir = next((reader.session for reader in heirs), None)
+            lost += self._owners.disown(mailbox, heir, now)
         return lost
 
     def perform(
@@ -259,9 +209,9 @@ class Hub:
         if self.is_closed:
             return
         if store.changed:
-            self._publish()
-        if self._roster_is_due:
-            self._tell_roster()
+            self._owners.publish()
+        if self._owners.roster_is_due:
+            self._owners.tell_roster(self._sessions)
         if store.arrived and not self._serving:
             self._serve()
         if store.due < self._timer_at:
@@ -279,7 +229,7 @@ class Hub:
         """Forget everything; say nothing to anyone."""
         self.is_closed = True
         self._sessions.clear()
-        self._owners.clear()
+        self._owners.by_mailbox.clear()
         self._ledger.clear()
         self._readers.remove_all()
         self._store.clear()
@@ -288,49 +238,6 @@ class Hub:
             self._timer = None
 
     # Operations
-
-    def _send(
-        self,
-        _session: Session,
-        now: float,
-        channel: str,
-        size: int,
-        data: bytes,
-        receipt: str | None,
-    ) -> None:
-        self._store.put(channel, as_message(Body(data, size)), receipt, now)
-
-    def _send_group(
-        self, _session: Session, now: float, group: str, size: int, data: bytes
-    ) -> None:
-        self._store.put_group(group, as_message(Body(data, size)), now)
-
-    def _forget(self, _session: Session, now: float, channel: str) -> None:
-        self._store.forget(channel, now)
-
-    def _batch(
-        self,
-        session: Session,
-        now: float,
-        operations: Sequence[wire.Operation],
-        settled: Sequence[tuple[int, int]],
-    ) -> list[tuple[int, Any]] | None:
-        failed = []
-        table = self._table
-        for index, operation in enumerate(operations):
-            try:
-                table[operation[0]](session, now, *operation[1:])
-            except ChannelLayerError as error:
-                failed.append((index, wire.written_error(error)))
-        if settled:
-            self._settle(session, now, settled)
-        return failed or None
-
-    def _settle(self, session: Session, now: float, settled: Sequence[tuple[int, int]]) -> None:
-        for lease, outcome in settled:
-            parcel = self._ledger.settle(session, lease)
-            if parcel is not None:
-                self._store.settle(parcel, wire.OUTCOMES[outcome], now)
 
     def _receive(
         self, session: Session, now: float, number: int, channels: tuple[str, ...], limit: int
@@ -347,8 +254,8 @@ class Hub:
     ) -> bool | None:
         """Deliver what there is; return whether there was any."""
         for name in channels:
-            if name[-1] == "!" and self._owners.get(name) is not session:
-                self._own(session, name)
+            if name[-1] == "!" and self._owners.by_mailbox.get(name) is not session:
+                self._owners.own(session, name)
         if session.is_paused:
             return None
         parcels = self._collect(channels, limit, now)
@@ -362,38 +269,12 @@ class Hub:
         if reader is not None:
             self._readers.remove(reader)
 
-    def _give_back(self, session: Session, now: float, item: Sequence[Any]) -> None:
-        deadline, recipients, data, lease = item
-        if lease:
-            leased = self._ledger.settle(session, lease)
-            if leased is not None:
-                self._store.put_back(leased)
-        else:
-            body = as_message(Body(data, len(data)))
-            self._store.put_back((deadline, recipients, body, None))
-
-    def _group_add(self, _session: Session, now: float, group: str, channel: str) -> None:
-        self._store.add_member(group, channel, now)
-
-    def _group_discard(self, _session: Session, now: float, group: str, channel: str) -> None:
-        self._store.discard_member(group, channel, now)
-
-    def _group_channels(self, _session: Session, now: float, group: str) -> list[str]:
-        return self._store.members(group, now)
-
     def _flush(self, _session: Session, _now: float) -> None:
         self._store.clear()
         self._ledger.clear()
         for session in self._sessions:
             session.sink.flushed()
-        for mailbox, owner in self._owners.items():
-            owner.sink.change(mailbox, wire.RESET, [])
-
-    def _totals(self, _session: Session, now: float) -> dict[str, int]:
-        return dict(self._store.totals(now))
-
-    def _counts(self, _session: Session, now: float, mailbox: str) -> dict[str, int]:
-        return dict(self._store.counts(mailbox, now))
+        self._owners.reset()
 
     def _put_back(
         self,
@@ -405,7 +286,7 @@ class Hub:
     ) -> None:
         for mailbox, memberships in mailboxes.items():
             self._store.put_back_members(mailbox, memberships, now)
-            self._own(session, mailbox)
+            self._owners.own(session, mailbox)
         for receipt in receipts:
             self._store.put_receipt(receipt, Outcome.LOST, now)
         self._store.count_lost(lost)
@@ -457,7 +338,7 @@ class Hub:
         if store.changed:
             # The owners hear of changes before the messages that came after,
             # and while these still count as waiting.
-            self._publish()
+            self._owners.publish()
         taken = store.take(channels, min(limit, 2), now)
         if limit <= 2 or len(taken) < 2:
             return taken
@@ -478,56 +359,12 @@ class Hub:
         store, ledger = self._store, self._ledger
         items = []
         for parcel in parcels:
-            if len(parcel[1]) > 1 and self._owners.get(parcel[1][0]) is not session:
+            if len(parcel[1]) > 1 and self._owners.by_mailbox.get(parcel[1][0]) is not session:
                 # It waited for this mailbox before another did, who owns it now.
-                self._own(session, parcel[1][0])
+                self._owners.own(session, parcel[1][0])
             lease = ledger.lease(session, parcel) if store.is_leased(parcel) else 0
             items.append(wire.Item(parcel[0], parcel[1], data_of(parcel), lease))
         session.sink.deliver(number, now, items)
-
-    # Owners
-
-    def _own(self, session: Session, mailbox: str) -> None:
-        """Make C{session} the owner of C{mailbox}, and tell it the members."""
-        former = self._owners.get(mailbox)
-        if former is not None:
-            former.mailboxes.discard(mailbox)
-            former.sink.change(mailbox, wire.GONE, [])
-        self._owners[mailbox] = session
-        session.mailboxes.add(mailbox)
-        self._roster_is_due = True
-        if former is None and self._store.knows_all_changes(mailbox):
-            # Nobody has been told of any: then messages that wait find the
-            # members of their own time.
-            session.sink.change(mailbox, wire.RESET, [])
-            self._store.changed.add(mailbox)
-            return
-        self._store.changed.discard(mailbox)
-        session.sink.change(mailbox, wire.RESET, self._store.standing(mailbox))
-
-    def _publish(self) -> None:
-        """Tell owners of the changes to their mailboxes."""
-        store = self._store
-        changed, store.changed = store.changed, set()
-        for mailbox in changed:
-            owner = self._owners.get(mailbox)
-            if owner is None or owner.is_paused:
-                # Told when there is one, and when it listens.
-                continue
-            changes = store.changes(mailbox)
-            drained = 0 if store.holds_any(mailbox) else wire.DRAINED
-            if changes is None:
-                owner.sink.change(mailbox, wire.RESET | drained, store.standing(mailbox))
-            elif changes:
-                owner.sink.change(mailbox, drained, changes)
-
-    def _tell_roster(self) -> None:
-        self._roster_is_due = False
-        roster = sum(not one.is_host and bool(one.mailboxes) for one in self._sessions)
-        if roster != self._roster:
-            self._roster = roster
-            for session in self._sessions:
-                session.sink.roster(roster)
 
     def _lose(self, parcels: list[Parcel], now: float) -> int:
         """Settle leases as lost; return how many were, and not put back."""
@@ -540,15 +377,6 @@ class Hub:
         for parcel in reversed(back):
             store.settle(parcel, Outcome.LOST, now)
         return len(lost)
-
-    def _end_of_owner(self, mailbox: str, now: float) -> int:
-        """Hand a mailbox to the next who waits for it, or remove it."""
-        del self._owners[mailbox]
-        heirs = [reader.session for reader in self._readers.by_mailbox.get(mailbox, ())]
-        if heirs:
-            self._own(heirs[0], mailbox)
-            return 0
-        return self._store.remove_mailbox(mailbox, now)
 
     # Time
 

@@ -55,7 +55,7 @@ class Waiting:
 
 class Inbox:
     """
-    See the module.  It is the L{Sink<chanserv.layers.ipc.hub.Sink>} of its
+    See the module.  It is the L{Sink<chanserv.layers.ipc.sessions.Sink>} of its
     process.
     """
 
@@ -123,7 +123,7 @@ class Inbox:
         return deferred
 
     def deliver(self, number: int, now: float, items: Sequence[Sequence[Any]]) -> None:
-        """See L{Sink<chanserv.layers.ipc.hub.Sink>}."""
+        """See L{Sink<chanserv.layers.ipc.sessions.Sink>}."""
         self._ahead = now - self._clock.seconds()
         waiting = self._waiting.pop(number, None)
         if waiting is None:
@@ -267,7 +267,7 @@ class Inbox:
     # Members
 
     def change(self, mailbox: str, flags: int, changes: Iterable[Sequence[Any]]) -> None:
-        """See L{Sink<chanserv.layers.ipc.hub.Sink>}."""
+        """See L{Sink<chanserv.layers.ipc.sessions.Sink>}."""
         if flags & wire.GONE:
             self._mirrors.pop(mailbox, None)
             return
@@ -282,10 +282,10 @@ class Inbox:
             mirror.catch_up()
 
     def roster(self, count: int) -> None:
-        """See L{Sink<chanserv.layers.ipc.hub.Sink>}: of use to guests only."""
+        """See L{Sink<chanserv.layers.ipc.sessions.Sink>}: of use to guests only."""
 
     def flushed(self) -> None:
-        """See L{Sink<chanserv.layers.ipc.hub.Sink>}."""
+        """See L{Sink<chanserv.layers.ipc.sessions.Sink>}."""
         self._flushed()
 
     def owns_mailboxes(self) -> bool:

@@ -13,7 +13,8 @@ from twisted.internet.interfaces import IDelayedCall
 
 from chanserv.errors import CorruptMessage, LayerUnavailable
 from chanserv.layers.ipc import wire
-from chanserv.layers.ipc.hub import Hub, Session, Sink
+from chanserv.layers.ipc.hub import Hub
+from chanserv.layers.ipc.sessions import Session, Sink
 from chanserv.layers.ipc.stream import Stream
 
 MAX_UNANSWERED: Final = 100_000

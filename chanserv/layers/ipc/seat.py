@@ -23,10 +23,10 @@ from twisted.python.failure import Failure
 from chanserv.errors import LayerUnavailable
 from chanserv.layers.ipc import wire
 from chanserv.layers.ipc.host import Host
-from chanserv.layers.ipc.hub import Sink
 from chanserv.layers.ipc.links import ANSWER_TIMEOUT, Link, LocalLink, Parting, RemoteLink
 from chanserv.layers.ipc.options import HubOptions
 from chanserv.layers.ipc.place import Lock, Place
+from chanserv.layers.ipc.sessions import Sink
 
 FIRST_WAIT: Final = 0.01
 """Seconds, on average, before the second try: the time in which a process that has

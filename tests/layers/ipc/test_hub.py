@@ -10,8 +10,9 @@ from twisted.internet.task import Clock
 from chanserv.core.mirror import Change
 from chanserv.layers.ipc import hub as hub_module
 from chanserv.layers.ipc import wire
-from chanserv.layers.ipc.hub import Hub, Session
+from chanserv.layers.ipc.hub import Hub
 from chanserv.layers.ipc.options import HubOptions
+from chanserv.layers.ipc.sessions import Session
 
 
 class Told:
