@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Lock, Thread, get_ident
+from threading import Lock, get_ident
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -66,9 +66,14 @@ class PrivateReactor(PollReactor):
         super().addWriter(writer)  # type: ignore[no-untyped-call]
 
     def getThreadPool(self) -> ThreadPool:
-        """As on every reactor; its threads are daemons, and nobody waits for them."""
+        """
+        As on every reactor; but nobody waits for its threads.
+
+        They are daemons, as is the thread that starts them; and the pool is not
+        stopped with the reactor, which would wait for look-ups that hang.
+        """
         if self.threadpool is None:
-            self.threadpool = _DaemonThreadPool(0, RESOLVER_THREADS, "chanserv names")
+            self.threadpool = ThreadPool(0, RESOLVER_THREADS, "chanserv names")
             self.callWhenRunning(self.threadpool.start)
         return self.threadpool
 
@@ -165,14 +170,3 @@ class _PollBetweenTurns:
         finally:
             self._turns.take()
         return ready
-
-
-class _DaemonThread(Thread):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, daemon=True, **kwargs)
-
-
-class _DaemonThreadPool(ThreadPool):
-    """Threads that a look-up may hang in without keeping the program."""
-
-    threadFactory = _DaemonThread

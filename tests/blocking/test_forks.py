@@ -180,6 +180,40 @@ class TestInTheThickOfIt:
         )
         assert lines == ["20 {0} 21"]
 
+    def test_a_fork_waits_until_the_reactor_has_nothing_half_done(self) -> None:
+        lines = printed(
+            MADE + "from chanserv.layers import reactor_thread\n"
+            "layer = blocking_layer(SILENT)\n"
+            "layer.send('a', {})\n"
+            "begun, done = threading.Event(), []\n"
+            "def turn():\n"
+            "    begun.set()\n"
+            "    time.sleep(0.3)\n"
+            "    done.append('whole')\n"
+            "reactor_thread.process_thread().reactor.callFromThread(turn)\n"
+            "begun.wait(60)\n"
+            "reap(forked(lambda: print(done)))\n"
+        )
+        assert lines == ["['whole']"]
+
+    def test_a_fork_waits_until_what_a_layer_needs_is_imported(self) -> None:
+        lines = printed(
+            MADE + "from chanserv.layers import blocking\n"
+            "original, begun, done = blocking.make_layer, threading.Event(), []\n"
+            "def slow(*args):\n"
+            "    begun.set()\n"
+            "    time.sleep(0.3)\n"
+            "    done.append('whole')\n"
+            "    return original(*args)\n"
+            "blocking.make_layer = slow\n"
+            "making = threading.Thread(target=lambda: blocking_layer(SILENT))\n"
+            "making.start()\n"
+            "begun.wait(60)\n"
+            "reap(forked(lambda: print(done)))\n"
+            "making.join()\n"
+        )
+        assert lines == ["['whole']"]
+
     def test_a_fork_while_a_layer_is_being_made_leaves_no_lock_behind(self) -> None:
         lines = printed(
             MADE + "from chanserv.layers import private_reactor, reactor_thread\n"
