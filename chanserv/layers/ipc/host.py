@@ -36,6 +36,10 @@ FAREWELL_TIMEOUT: Final = 1.0
 """Seconds that guests have to read the end of what they were sent, when the host
 stops."""
 
+KEEP_INTERVAL: Final = 3_600.0
+"""Seconds between two touches of the lock's file: what cleans up C{/tmp} looks for
+files that nobody has touched for days."""
+
 _CHANGES_AT_ONCE: Final = 10_000
 """Changes in one piece of news, so that no frame grows with the size of a group."""
 
@@ -213,6 +217,7 @@ class Host:
         self._pid = pid
         self._port: Any = None
         self._timer: IDelayedCall | None = None
+        self._keeping: IDelayedCall | None = None
         self._all_gone: Deferred[None] | None = None
 
     def greeting(self) -> wire.Greeting:
@@ -235,6 +240,19 @@ class Host:
             raise LayerUnavailable(f"cannot host the hub of an IPC layer: {error}") from None
         if not self.hub.is_open:
             self._timer = self._reactor.callLater(OPENING_TIMEOUT, self.hub.open)
+        self._keeping = self._reactor.callLater(KEEP_INTERVAL, self._keep)
+
+    def _keep(self) -> None:
+        """The timer: see that no other process can become the host."""
+        self._keeping = self._reactor.callLater(KEEP_INTERVAL, self._keep)
+        self._lock.touch()
+        if not self._lock.holds():
+            self._log.error(
+                "The lock of the IPC layer at {path} has been removed: processes that start "
+                "from now on will not find this one.  Restart all that share the layer, and "
+                "keep its directory from being cleaned up",
+                path=self._place.socket_path,
+            )
 
     def link(self, sink: Sink) -> LocalLink:
         """The link of this very process."""
@@ -298,9 +316,10 @@ class Host:
         self._lock.release()
 
     def _stop_timer(self) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
+        for timer in (self._timer, self._keeping):
+            if timer is not None and timer.active():
+                timer.cancel()
+        self._timer = self._keeping = None
 
     def forked(self) -> None:
         """Close the lock and all sockets, in a child that has them from its parent."""

@@ -18,18 +18,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from chanserv.codec import MAX_ENCODED_SIZE, Codec
+from chanserv.codec import Codec
 from chanserv.core.capacity import CAPACITY, MAILBOX_CAPACITY, Rules, checked_seconds
 from chanserv.core.defaults import EXPIRY, GROUP_EXPIRY, MAX_MESSAGE_SIZE
-from chanserv.core.outstanding import Outstanding
 from chanserv.core.patterns import Pattern
 from chanserv.core.receivable import ReceivableNames
 from chanserv.errors import (
     ChannelLayerError,
     ConfigurationError,
-    InvalidMessage,
-    LayerUnavailable,
-    MessageTooLarge,
 )
 from chanserv.interfaces import IChannelLayer
 from chanserv.layers.forks import tell_after_fork
@@ -40,22 +36,18 @@ from chanserv.layers.ipc.links import ANSWER_TIMEOUT, Link, Parting
 from chanserv.layers.ipc.options import HubOptions, differences
 from chanserv.layers.ipc.place import Place
 from chanserv.layers.ipc.seat import Seat
-from chanserv.layers.ipc.stream import FRAME_BYTES
+from chanserv.layers.ipc.sending import Sending, weight_of
 from chanserv.layers.served_store import closed
-from chanserv.messages import Delivery, Forget, GroupSend, Message, Operation, Outcome, Send, seal
+from chanserv.messages import Delivery, Message, Operation
 from chanserv.names import (
     check_channel,
     check_group,
-    check_receipt,
     made_up,
     mailbox_of,
 )
 
 PREFIX: Final = "chanserv"
 """The name of a layer that is given none."""
-
-_HUB: Final = "hub"
-"""What the one store of this layer is called where there could be many."""
 
 
 @implementer(IChannelLayer)
@@ -134,25 +126,21 @@ class IPCChannelLayer:
         )
         self.expiry = self._options.expiry
         self.group_expiry = self._options.group_expiry
-        self._max_size = max_message_size
         self._name = prefix
-        self._codec = Codec()
-        self._outstanding = Outstanding()
-        # Receipts to be given, and messages to be counted, in the next hub.
-        self._owed: list[str] = []
-        self._lost = 0
         self._has_begun = False
         self._had_hub = False
         self._closing: Deferred[None] | None = None
         self._names = ReceivableNames()
         self._desk = Desk(reactor, checked_seconds("patience", patience))
+        codec = Codec()
+        self._sending = Sending(codec, self._post, self._desk.tell)
         self._inbox = Inbox(
             clock or reactor,
-            self._codec,
+            codec,
             self._desk.tell,
             self._desk.post,
-            self._receipt_came,
-            self._outstanding.clear,
+            self._sending.receipt_came,
+            self._sending.flushed,
         )
         self._seat = Seat(
             Place(prefix, directory),
@@ -181,31 +169,15 @@ class IPCChannelLayer:
     def send(self, channel: str, message: Message, receipt: str | None = None) -> Deferred[None]:
         """See L{IChannelLayer}."""
         try:
-            operation = self._send(channel, message, receipt)
+            return self._sending.send(channel, message, receipt)
         except ChannelLayerError as error:
             return fail(error)
-        answer = self._post(operation, len(operation[3]) + 100)
-        if receipt is not None:
-            self._outstanding.asked(_HUB, receipt)
-            answer.addErrback(self._not_sent, receipt)
-        return answer
 
     def send_batch(
         self, operations: Sequence[Operation], settled: Sequence[Delivery] = ()
     ) -> Deferred[list[ChannelLayerError | None]]:
-        """
-        See L{IChannelLayer}.
-
-        A batch of more than L{FRAME_BYTES} goes in parts.
-        """
-        errors: list[ChannelLayerError | None] = [None] * len(operations)
-        ready: list[tuple[int, wire.Operation]] = []
-        for index, operation in enumerate(operations):
-            try:
-                ready.append((index, self._written(operation)))
-            except ChannelLayerError as error:
-                errors[index] = error
-        return self._post_batch(ready, self._inbox.settled(settled), errors)
+        """See L{IChannelLayer}."""
+        return self._sending.send_batch(operations, self._inbox.settled(settled))
 
     def receive(self, channels: Sequence[str], limit: int = 1) -> Deferred[list[Delivery]]:
         """See L{IChannelLayer}."""
@@ -249,7 +221,10 @@ class IPCChannelLayer:
 
     def send_group(self, group: str, message: Message) -> Deferred[None]:
         """See L{IChannelLayer}."""
-        return self._checked(lambda: self._send_group(group, message))
+        try:
+            return self._sending.send_group(group, message)
+        except ChannelLayerError as error:
+            return fail(error)
 
     # Bookkeeping
 
@@ -310,10 +285,10 @@ class IPCChannelLayer:
             )
         self.expiry = link.options["expiry"]
         self.group_expiry = link.options["group_expiry"]
-        self._max_size = link.options["max_message_size"]
+        self._sending.max_size = link.options["max_message_size"]
         self._desk.found(link)
         if self._had_hub:
-            self._put_back()
+            self._sending.put_back(self._inbox.memberships())
         self._had_hub = True
         self._inbox.hub_found(now)
         self._desk.release()
@@ -321,24 +296,16 @@ class IPCChannelLayer:
     def hub_lost(self, parting: Parting) -> None:
         """See L{chanserv.layers.ipc.seat.Occupant}."""
         self._inbox.hub_lost()
-        # What was not done is asked of the next hub, with its receipts.
-        still_asked = [receipt for one in parting.undone for receipt in _receipts_of(one[0])]
-        for receipt in still_asked:
-            self._outstanding.answered(_HUB, receipt)
-        receipts = self._outstanding.lost(_HUB)
-        for receipt in still_asked:
-            self._outstanding.asked(_HUB, receipt)
-        self._owed += receipts
+        receipts = self._sending.hub_lost(parting.undone, parting.lost is not None)
         self._desk.lost(str(parting.reason), parting.undone)
         if parting.lost is None:
-            self._lost += len(receipts)
             self._log.warn(
                 "The hub of the IPC layer {name} is gone, with all that waited there: {failed} "
                 "calls have failed, and {receipts} messages whose receipts had not come are "
                 "lost; looking for the next hub",
                 name=self._name,
                 failed=parting.failed,
-                receipts=len(receipts),
+                receipts=receipts,
             )
         else:
             self._log.info(
@@ -356,21 +323,6 @@ class IPCChannelLayer:
         """See L{chanserv.layers.ipc.seat.Occupant}."""
         self._desk.reason = reason
 
-    def _put_back(self) -> None:
-        """Tell a new hub what this process knows of the one before."""
-        owed, self._owed = self._owed, []
-        lost, self._lost = self._lost, 0
-
-        def still_owed(failure: Failure) -> None:
-            failure.trap(ChannelLayerError)  # type: ignore[no-untyped-call]
-            self._owed = owed + self._owed
-            self._lost += lost
-
-        memberships = self._inbox.memberships()
-        weight = 100 + 100 * (len(owed) + sum(map(len, memberships.values())))
-        operation = (wire.PUT_BACK, memberships, owed, lost)
-        self._desk.post(operation, weight).addErrback(still_owed)
-
     # Inside
 
     def _checked(self, make: Callable[[], wire.Operation]) -> Deferred[Any]:
@@ -378,7 +330,7 @@ class IPCChannelLayer:
             operation = make()
         except ChannelLayerError as error:
             return fail(error)
-        return self._post(operation, _weight(operation))
+        return self._post(operation, weight_of(operation))
 
     def _post(self, operation: wire.Operation, weight: int) -> Deferred[Any]:
         if self._closing is None:
@@ -404,133 +356,6 @@ class IPCChannelLayer:
             self._has_begun = True
             tell_after_fork(self)
             self._seat.begin()
-
-    def _written(self, operation: Operation) -> wire.Operation:
-        """
-        One operation of a batch.
-
-        @raise ChannelLayerError: it is refused here already.
-        """
-        if isinstance(operation, Send):
-            return self._send(operation.channel, operation.message, operation.receipt)
-        if isinstance(operation, GroupSend):
-            return self._send_group(operation.group, operation.message)
-        if isinstance(operation, Forget):
-            return (wire.FORGET, check_channel(operation.channel))
-        raise InvalidMessage("operation", f"is no Send, GroupSend or Forget: {operation!r}")
-
-    def _send(self, channel: str, message: Message, receipt: str | None) -> wire.Operation:
-        check_channel(channel)
-        if receipt is not None:
-            check_receipt(receipt)
-        return (wire.SEND, channel, *self._encoded(channel, message), receipt)
-
-    def _send_group(self, group: str, message: Message) -> wire.Operation:
-        check_group(group)
-        return (wire.SEND_GROUP, group, *self._encoded(group, message))
-
-    def _encoded(self, name: str, message: Message) -> tuple[int, bytes]:
-        """The size of C{message}, and its bytes."""
-        sealed = seal(message)
-        # Which limit counts, the hub tells; until then it looks itself.
-        if sealed.size > self._max_size and self._desk.link is not None:
-            raise MessageTooLarge(name, sealed.size, self._max_size)
-        data = self._codec.encode(sealed)
-        if len(data) > MAX_ENCODED_SIZE:
-            raise MessageTooLarge(name, len(data), MAX_ENCODED_SIZE)
-        return sealed.size, data
-
-    def _post_batch(
-        self,
-        ready: list[tuple[int, wire.Operation]],
-        leases: list[tuple[int, int]],
-        errors: list[ChannelLayerError | None],
-    ) -> Deferred[list[ChannelLayerError | None]]:
-        parts = _in_parts(ready)
-        done: Deferred[list[ChannelLayerError | None]] = Deferred()
-        left = len(parts)
-
-        def finished(result: Any, part: list[tuple[int, wire.Operation]]) -> None:
-            nonlocal left
-            self._note_errors(result, part, errors)
-            left -= 1
-            if not left:
-                done.callback(errors)
-
-        for number, part in enumerate(parts, 1):
-            operations = [operation for _, operation in part]
-            for receipt in _receipts_of((wire.BATCH, operations)):
-                self._outstanding.asked(_HUB, receipt)
-            settled = leases if number == len(parts) else []
-            answer = self._post((wire.BATCH, operations, settled), sum(map(_weight, operations)))
-            if settled:
-                answer.addErrback(self._not_settled, settled)
-            answer.addBoth(finished, part)
-        return done
-
-    def _note_errors(
-        self,
-        result: Any,
-        part: list[tuple[int, wire.Operation]],
-        errors: list[ChannelLayerError | None],
-    ) -> None:
-        """Write what became of a part of a batch in its places."""
-        failed: dict[int, ChannelLayerError]
-        if isinstance(result, Failure):
-            error = result.value
-            if not isinstance(error, ChannelLayerError):
-                self._log.failure("A batch failed", result)
-                error = LayerUnavailable(f"the IPC layer {self._name!r} failed: {error}")
-            failed = dict.fromkeys(range(len(part)), error)
-        else:
-            failed = {index: wire.read_error(written) for index, written in result or ()}
-        for place, error in failed.items():
-            index, operation = part[place]
-            errors[index] = error
-            for receipt in _receipts_of(operation):
-                self._outstanding.answered(_HUB, receipt)
-
-    def _not_settled(self, failure: Failure, leases: list[tuple[int, int]]) -> Failure:
-        """
-        A batch did not reach the hub: should that be there still, those who sent
-        what was finished hear that the replies are lost.
-        """
-        lost = wire.OUTCOME_INDEX[Outcome.LOST]
-        self._desk.tell((wire.SETTLE, [(lease, lost) for lease, _ in leases]))
-        return failure
-
-    def _not_sent(self, failure: Failure, receipt: str) -> Failure:
-        self._outstanding.answered(_HUB, receipt)
-        return failure
-
-    def _receipt_came(self, channel: str) -> None:
-        self._outstanding.answered(_HUB, channel)
-
-
-def _receipts_of(operation: wire.Operation) -> list[str]:
-    """The channels that an operation asks receipts for."""
-    sends = operation[1] if operation[0] == wire.BATCH else [operation]
-    return [one[4] for one in sends if one[0] == wire.SEND and one[4] is not None]
-
-
-def _weight(operation: wire.Operation) -> int:
-    """Roughly the bytes of an operation."""
-    if operation[0] in (wire.SEND, wire.SEND_GROUP):
-        return len(operation[3]) + 100
-    return 100
-
-
-def _in_parts(ready: list[tuple[int, wire.Operation]]) -> list[list[tuple[int, wire.Operation]]]:
-    """A batch in parts of L{FRAME_BYTES}, or of one operation; at least one part."""
-    parts: list[list[tuple[int, wire.Operation]]] = [[]]
-    weight = 0
-    for one in ready:
-        if weight > FRAME_BYTES:
-            parts.append([])
-            weight = 0
-        parts[-1].append(one)
-        weight += _weight(one[1])
-    return parts
 
 
 def _pass_on(result: Any, waiting: Deferred[None]) -> Any:

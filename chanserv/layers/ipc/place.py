@@ -4,7 +4,9 @@ Where the processes of an IPC layer meet: a directory, a lock, a socket.
 The directory belongs to the user, and nobody else can look into it: whoever can
 open the socket can read and send everything.  The lock says who is the host.  It
 is the kernel's, bound to the open file, so it ends with the process however that
-ends; the file itself stays, and means nothing.
+ends; the file itself stays, and means nothing.  But while there is a host, whoever
+removes the file lets another process become one, too; so the host keeps it young,
+for those who clean up C{/tmp}.
 """
 
 from __future__ import annotations
@@ -157,6 +159,11 @@ class Lock:
         except OSError:
             return False
         return (mine.st_dev, mine.st_ino) == (theirs.st_dev, theirs.st_ino)
+
+    def touch(self) -> None:
+        """Let nobody take the file for one that is left over."""
+        if self._fd is not None:
+            os.utime(self._fd)
 
     def release(self) -> None:
         """Let go.  A second call does nothing."""

@@ -107,6 +107,18 @@ class Beginning(Case):
         mode = (Path(self.directory) / "site.sock").stat().st_mode
         self.assertEqual(mode & 0o777, 0o600)
 
+    async def test_a_lock_that_was_removed_is_noticed(self) -> None:
+        host = self.make()
+        await host.global_statistics()
+        lock = Path(self.directory) / "chanserv.lock"
+        os.utime(lock, (1, 1))
+        host._seat.host._keeping.reset(0)
+        await self.until(lambda: lock.stat().st_mtime > 1)
+        self.assertEqual(self.said("has been removed", "error"), [])
+        lock.unlink()
+        host._seat.host._keeping.reset(0)
+        await self.until(lambda: self.said("has been removed", "error"))
+
     async def test_layers_of_different_names_are_apart(self) -> None:
         one, other = self.make(prefix="one"), self.make(prefix="other")
         await one.send("channel", {"number": 1})

@@ -128,6 +128,17 @@ class TestTheLock:
         assert where.try_lock() is not None
         assert not lock.holds()
 
+    def test_it_can_be_kept_young(self, directory: Path) -> None:
+        where = Place("name", str(directory))
+        where.prepare()
+        lock = where.try_lock()
+        assert lock is not None
+        os.utime(directory / "name.lock", (1, 1))
+        lock.touch()
+        assert (directory / "name.lock").stat().st_mtime > 1
+        lock.release()
+        lock.touch()
+
     def test_a_symbolic_link_in_its_place_is_refused(self, directory: Path) -> None:
         where = Place("name", str(directory))
         where.prepare()
