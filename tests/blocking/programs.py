@@ -12,6 +12,9 @@ from textwrap import dedent
 
 ROOT = Path(__file__).parents[2]
 
+WARNINGS = ("-W", "error", "-W", "ignore:This process:DeprecationWarning")
+"""Warnings are errors, but for Python 3.12's of every fork of a process with threads."""
+
 RUN_SECONDS = 120.0
 """How long a program may run: for a machine that does much else."""
 
@@ -25,7 +28,7 @@ def start(program: str, *, env: Mapping[str, str] | None = None) -> subprocess.P
     It is in a process group of its own, where a test may press Ctrl-C.
     """
     process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", dedent(program)],
+        [sys.executable, *WARNINGS, "-c", dedent(program)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **(env or {})},
         stdin=subprocess.PIPE,

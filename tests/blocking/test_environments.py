@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
-from tests.blocking.programs import RUN_SECONDS
+from tests.blocking.programs import RUN_SECONDS, WARNINGS
 from tests.processes import Served, free_port, served, wait_until
 from tests.redis_servers import redis_server
 
@@ -59,7 +59,7 @@ class Site:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start one of its programs."""
         return subprocess.Popen(
-            [sys.executable, "-W", "error", *arguments],
+            [sys.executable, *WARNINGS, *arguments],
             cwd=HERE,
             env={**os.environ, **self.env, "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.PIPE,
