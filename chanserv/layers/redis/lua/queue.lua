@@ -49,21 +49,26 @@ local function put(mailbox, kind, rest)
   ring(mailbox)
 end
 
--- Put an entry that was taken back to the front; it keeps its deadline.
-local function put_first(entry)
-  local _, deadline, to = string.match(entry, HEAD)
-  local mailbox = mailbox_of(to)
-  call('LPUSH', PREFIX .. 'queue:' .. mailbox, entry)
-  call('ZADD', PREFIX .. 'due', 'LT', deadline, mailbox)
-  count(nil, 'gone', -1)
-  ring(mailbox)
-end
-
 -- Tell a channel, which need not have room, what became of a message.
 local function tell(receipt, outcome)
   if receipt ~= '-' then
     put(mailbox_of(receipt), 'r', receipt .. ' - -\n' .. outcome)
   end
+end
+
+-- Put an entry that was taken back to the front; it keeps its deadline.
+local function put_first(entry)
+  local _, deadline, to, receipt = string.match(entry, HEAD)
+  local mailbox = mailbox_of(to)
+  if tonumber(deadline) <= NOW then
+    count(mailbox, 'messages_expired_count', 1)
+    tell(receipt, 'expired')
+    return
+  end
+  call('LPUSH', PREFIX .. 'queue:' .. mailbox, entry)
+  call('ZADD', PREFIX .. 'due', 'LT', deadline, mailbox)
+  count(nil, 'gone', -1)
+  ring(mailbox)
 end
 
 -- Drop what has expired at the front, and no more than that many entries.
