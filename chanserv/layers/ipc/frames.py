@@ -13,9 +13,10 @@ from typing import Final
 from chanserv.codec import MAX_ENCODED_SIZE
 from chanserv.errors import CorruptMessage
 
-MAX_FRAME: Final = MAX_ENCODED_SIZE + 1024 * 1024
-"""Bytes in one frame: the largest message that a codec makes, and ample room for
-what stands around it.  A length above it is no length, but noise."""
+MAX_FRAME: Final = MAX_ENCODED_SIZE + 8 * 1024 * 1024
+"""Bytes in one frame: the largest message that a codec makes, what one receive may
+get before it, and ample room for what stands around these.  A length above it is no
+length, but noise."""
 
 _HEAD: Final = 4
 

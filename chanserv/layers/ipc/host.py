@@ -65,6 +65,10 @@ class GuestConnection(Stream):
         """See L{Sink}."""
         self.put((wire.ROSTER, count), 20)
 
+    def load(self, count: int) -> None:
+        """See L{Sink}."""
+        self.put((wire.LOAD, count), 20)
+
     def flushed(self) -> None:
         """See L{Sink}."""
         self.put((wire.FLUSHED,), 20)
@@ -201,14 +205,17 @@ class Host:
         clock: Any,
         pid: int,
         expected: int = 0,
+        waited: int = 0,
     ) -> None:
         """
         @param lock: held; it is released when the host stops.
         @param clock: the hub's.
         @param expected: how many guests of the hub before have something to put
             back.
+        @param waited: how many messages were lost with that hub, as far as is
+            known.
         """
-        self.hub = Hub(options, clock, expected)
+        self.hub = Hub(options, clock, expected, waited)
         self.connections: set[GuestConnection] = set()
         self._place = place
         self._lock = lock

@@ -45,9 +45,16 @@ DELIVERY_BYTES: Final = 1024 * 1024
 more: what is on its way to each process stays small, and a large message keeps
 the others waiting for no longer than it takes to copy it."""
 
+_AROUND: Final = 100
+"""Bytes around a message as it is delivered, roughly."""
+
 SERVED_AT_ONCE: Final = 1_000
 """Receives served before the reactor gets a turn: two readers within the host
 that answer each other would otherwise never let it go on."""
+
+LOAD_INTERVAL: Final = 1.0
+"""Seconds between two times that all are told how much waits in the hub: what the
+next hub counts as lost, should this one die, is right to within that time."""
 
 LEAST_WAIT: Final = 0.1
 """Seconds between two looks for what has expired in an idle hub."""
@@ -65,11 +72,15 @@ class Hub:
     @ivar is_closed: whether the hub has ended; nothing may be performed.
     """
 
-    def __init__(self, options: HubOptions, clock: IReactorTime, expected: int = 0) -> None:
+    def __init__(
+        self, options: HubOptions, clock: IReactorTime, expected: int = 0, waited: int = 0
+    ) -> None:
         """
         @param clock: tells the hub's time, and sets the timer for what expires.
         @param expected: how many guests have something to put back; the hub is
             open when they have, or when it is told to.
+        @param waited: how many messages were lost with the hub before.  Those
+            that guests report are among them, as far as there are so many.
         """
         self.is_open = expected <= 0
         self._expected = expected
@@ -89,6 +100,10 @@ class Hub:
             owners,
         )
         self._owners = Owners(self._store, owners)
+        self._store.count_lost(waited)
+        self._unreported = waited
+        self._load = 0
+        self._load_timer: IDelayedCall | None = None
         self._serving = False
         self.is_closed = False
         self._timer: IDelayedCall | None = None
@@ -208,6 +223,9 @@ class Hub:
         store = self._store
         if self.is_closed:
             return
+        if not self.is_open and self._expected <= 0:
+            # Now that who put back last has the result of that before others.
+            self.open()
         if store.changed:
             self._owners.publish()
         if self._owners.roster_is_due:
@@ -216,14 +234,12 @@ class Hub:
             self._serve()
         if store.due < self._timer_at:
             self._set_timer()
-
-    def count_lost(self, number: int) -> None:
-        """Count messages that were lost before this hub began."""
-        self._store.count_lost(number)
+        if self._load_timer is None and self.pending() != self._load:
+            self._load_timer = self._clock.callLater(LOAD_INTERVAL, self._tell_load)
 
     def pending(self) -> int:
         """How many messages wait, and are on lease."""
-        return int(self._store.totals(self.now())["messages_pending"]) + len(self._ledger)
+        return self._store.pending + len(self._ledger)
 
     def close(self) -> None:
         """Forget everything; say nothing to anyone."""
@@ -233,9 +249,10 @@ class Hub:
         self._ledger.clear()
         self._readers.remove_all()
         self._store.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._load_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._load_timer = None
 
     # Operations
 
@@ -289,11 +306,12 @@ class Hub:
             self._owners.own(session, mailbox)
         for receipt in receipts:
             self._store.put_receipt(receipt, Outcome.LOST, now)
-        self._store.count_lost(lost)
+        among = min(lost, self._unreported)
+        self._unreported -= among
+        self._store.count_lost(lost - among)
         if mailboxes and not session.is_host:
+            # The next to attend opens.
             self._expected -= 1
-            if self._expected <= 0:
-                self.open()
 
     def _leave(self, session: Session, _now: float) -> None:
         self.leave(session)
@@ -339,11 +357,11 @@ class Hub:
             # The owners hear of changes before the messages that came after,
             # and while these still count as waiting.
             self._owners.publish()
-        taken = store.take(channels, min(limit, 2), now)
-        if limit <= 2 or len(taken) < 2:
+        taken = store.take(channels, 1, now)
+        if limit == 1 or not taken:
             return taken
         while len(taken) < limit:
-            held = sum(len(data_of(parcel)) for parcel in taken)
+            held = sum(len(data_of(parcel)) + _AROUND for parcel in taken)
             # As many as there is room for, should the next be like these.
             step = (DELIVERY_BYTES - held) * len(taken) // (held + 1)
             if step <= 0:
@@ -379,6 +397,13 @@ class Hub:
         return len(lost)
 
     # Time
+
+    def _tell_load(self) -> None:
+        """The timer: tell all what would be lost with this hub."""
+        self._load_timer = None
+        self._load = self.pending()
+        for session in self._sessions:
+            session.sink.load(self._load)
 
     def _set_timer(self) -> None:
         if self._timer is not None:

@@ -155,6 +155,11 @@ class HubStore(Store):
         body = as_message(RECEIPT_BODIES[outcome])
         self._append(mailbox, (now + self._expiry, (channel,), body, None))
 
+    @property
+    def pending(self) -> int:
+        """How many messages wait."""
+        return self._pending
+
     def holds_any(self, mailbox: str) -> bool:
         """Whether messages wait in C{mailbox}."""
         found = self._mailboxes.get(mailbox)

@@ -284,6 +284,9 @@ class Inbox:
     def roster(self, count: int) -> None:
         """See L{Sink<chanserv.layers.ipc.sessions.Sink>}: of use to guests only."""
 
+    def load(self, count: int) -> None:
+        """See L{Sink<chanserv.layers.ipc.sessions.Sink>}: of use to guests only."""
+
     def flushed(self) -> None:
         """See L{Sink<chanserv.layers.ipc.sessions.Sink>}."""
         self._flushed()

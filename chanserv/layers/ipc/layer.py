@@ -164,6 +164,13 @@ class IPCChannelLayer:
         """Make one for a process that should not host the hub if others can."""
         return cls(reactor, **{"guest": True, **config})
 
+    def rather_be_a_guest(self) -> None:
+        """
+        From now on, leave hosting the hub to other processes, if there are any:
+        for a process that is started anew while the others stay.
+        """
+        self._seat.rather_be_a_guest()
+
     # Messages
 
     def send(self, channel: str, message: Message, receipt: str | None = None) -> Deferred[None]:
@@ -300,10 +307,11 @@ class IPCChannelLayer:
         self._desk.lost(str(parting.reason), parting.undone)
         if parting.lost is None:
             self._log.warn(
-                "The hub of the IPC layer {name} is gone, with all that waited there: {failed} "
-                "calls have failed, and {receipts} messages whose receipts had not come are "
-                "lost; looking for the next hub",
+                "The hub of the IPC layer {name} is gone, with all that waited there, {load} "
+                "messages when it last said so: {failed} calls have failed, and {receipts} "
+                "messages whose receipts had not come are lost; looking for the next hub",
                 name=self._name,
+                load=parting.load,
                 failed=parting.failed,
                 receipts=receipts,
             )

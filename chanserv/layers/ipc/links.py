@@ -115,7 +115,13 @@ class LocalLink:
 
     def leave(self) -> int:
         """Take part no more; return how many messages were lost with that."""
+        told, self._told = self._told, deque()
         lost = self._hub.leave(self._session)
+        # What waited for the hub to open: it never will.
+        error = LayerUnavailable("this IPC layer was closed before its hub was open")
+        for _, answer in told:
+            if answer is not None:
+                answer.errback(error)
         self._hub.attend()
         return lost
 
@@ -143,6 +149,7 @@ class Parting(NamedTuple):
     @ivar failed: how many operations failed, that may have been done or not.
     @ivar undone: operations that were not done, and can be asked of the next hub.
     @ivar lost: how many messages were lost, if the hub said farewell.
+    @ivar load: how many messages waited or were on lease when it last said so.
     @ivar roster: how many guests owned mailboxes.
     """
 
@@ -150,6 +157,7 @@ class Parting(NamedTuple):
     failed: int
     undone: list[Undone]
     lost: int | None
+    load: int
     roster: int
 
 
@@ -189,6 +197,7 @@ class RemoteLink(Stream):
         self._host: int | None = None
         self._unanswered: deque[tuple[Deferred[Any] | None, wire.Operation | None, int]] = deque()
         self._roster = 0
+        self._load = 0
         self._lost: int | None = None
         self._is_stalled = False
         self._timer: IDelayedCall | None = None
@@ -290,6 +299,8 @@ class RemoteLink(Stream):
                 self._sink.deliver(*arguments)
             elif kind == wire.CHANGES:
                 self._sink.change(*arguments)
+            elif kind == wire.LOAD:
+                (self._load,) = arguments
             elif kind == wire.ROSTER:
                 (self._roster,) = arguments
             elif kind == wire.FLUSHED:
@@ -374,7 +385,8 @@ class RemoteLink(Stream):
             else:
                 doubtful.append((answer, operation, weight))
         failed = _fail_all(doubtful, error)
-        self._owner.parted(self, Parting(error, failed, undone, self._lost, self._roster))
+        parting = Parting(error, failed, undone, self._lost, self._load, self._roster)
+        self._owner.parted(self, parting)
 
 
 def _fire(answer: Deferred[Any], result: tuple[int, Any] | None) -> None:

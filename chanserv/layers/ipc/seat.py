@@ -144,6 +144,10 @@ class Seat:
         self._expected = 0
         self._lost = 0
 
+    def rather_be_a_guest(self) -> None:
+        """From now on, leave hosting to others, if there are any."""
+        self._guest = True
+
     def begin(self) -> None:
         """
         Look for the hub, for as long as this is open.
@@ -231,10 +235,16 @@ class Seat:
     def _become_host(self, lock: Lock) -> None:
         expected = self._expected - self._occupant.owns_mailboxes()
         host = Host(
-            self._place, lock, self._options, self._reactor, self._clock, self._pid, expected
+            self._place,
+            lock,
+            self._options,
+            self._reactor,
+            self._clock,
+            self._pid,
+            expected,
+            self._lost,
         )
         host.start()
-        host.hub.count_lost(self._lost)
         self._expected = self._lost = 0
         self.state = State.HOST
         self.host = host
@@ -309,7 +319,7 @@ class Seat:
         if self.state is State.GUEST:
             self._start_seeking()
             self._expected = parting.roster
-            self._lost = parting.lost or 0
+            self._lost = parting.load if parting.lost is None else parting.lost
             self._occupant.hub_lost(parting)
             self._wait(FIRST_WAIT * self._uniform(0.0, 1.0))
         elif link.was_refused:

@@ -20,6 +20,9 @@ class Sink(Protocol):
     def roster(self, count: int) -> None:
         """Tell how many guests own mailboxes."""
 
+    def load(self, count: int) -> None:
+        """Tell how many messages wait or are on lease."""
+
     def flushed(self) -> None:
         """Tell that all messages and groups have been forgotten."""
 

@@ -100,6 +100,9 @@ nothing else"""
 FLUSHED: Final = 5
 """nothing: the hub has been flushed, and owes no receipts"""
 
+LOAD: Final = 6
+"""how many messages wait in the hub or are on lease; told now and then"""
+
 RESET: Final = 1
 """All that was known of the mailbox is void."""
 DRAINED: Final = 2

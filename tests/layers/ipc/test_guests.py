@@ -10,13 +10,14 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import TestCase
 
 from chanserv.errors import ConfigurationError, LayerUnavailable
 from chanserv.layers.ipc import IPCChannelLayer, wire
 from chanserv.layers.ipc.frames import FrameReader, framed
+from chanserv.layers.ipc.hub import LOAD_INTERVAL
 from chanserv.layers.ipc.seat import State
 from chanserv.messages import GroupSend, Send
 from tests.layers.ipc.rig import make_directory, make_ipc_layer, vanish
@@ -256,6 +257,16 @@ class TheEndOfTheHost(Case):
         self.assertEqual((await one.global_statistics())["messages_lost_count"], 2)
         (line,) = self.said("2 messages whose receipts had not come are lost")
         self.assertIn("IPC layer chanserv", line)
+
+    async def test_what_waited_without_a_receipt_is_counted_as_far_as_is_known(self) -> None:
+        clock = Clock()
+        host, one, other = await self.host_and_guests(2, clock=clock)
+        await one.send_batch([Send("channel", {}) for _ in range(5)] + [Send("x", {}, "one!x")])
+        clock.advance(LOAD_INTERVAL)
+        await self.until(lambda: (one._desk.link._load, other._desk.link._load) == (6, 6))
+        await self.kill(host, one, other)
+        self.assertEqual((await one.global_statistics())["messages_lost_count"], 6)
+        self.assertEqual(len(self.said("6 messages when it last said so")), 2)
 
     async def test_receipts_that_came_are_not_given_again(self) -> None:
         host, one, other = await self.host_and_guests(2)

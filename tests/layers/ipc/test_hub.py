@@ -23,6 +23,7 @@ class Told:
         self.got: list[tuple[int, list[wire.Item]]] = []
         self.changes: list[tuple[str, int, list[Change]]] = []
         self.rosters: list[int] = []
+        self.loads: list[int] = []
         self.flushes = 0
         self.session: Session = hub.join(self, name, is_host)
 
@@ -34,6 +35,9 @@ class Told:
 
     def roster(self, count: int) -> None:
         self.rosters.append(count)
+
+    def load(self, count: int) -> None:
+        self.loads.append(count)
 
     def flushed(self) -> None:
         self.flushes += 1
@@ -61,7 +65,7 @@ def clock() -> Clock:
     return Clock()
 
 
-def make_hub(clock: Clock, expected: int = 0, **config: Any) -> Hub:
+def make_hub(clock: Clock, expected: int = 0, waited: int = 0, **config: Any) -> Hub:
     given: dict[str, Any] = {
         "expiry": 60.0,
         "group_expiry": 600.0,
@@ -71,7 +75,7 @@ def make_hub(clock: Clock, expected: int = 0, **config: Any) -> Hub:
         "channel_capacity": None,
         "redeliver": None,
     }
-    return Hub(HubOptions.checked(**{**given, **config}), clock, expected)
+    return Hub(HubOptions.checked(**{**given, **config}), clock, expected, waited)
 
 
 @pytest.fixture
@@ -349,19 +353,44 @@ class TestSuccession:
         hub.open()
         assert opened == [True]
 
-    def test_it_gives_the_receipts_that_the_last_one_owed_and_counts_what_it_lost(
-        self, hub: Hub
-    ) -> None:
+    def test_it_gives_the_receipts_that_the_last_one_owed(self, hub: Hub) -> None:
         one = Told(hub)
-        hub.count_lost(3)
-        one.do(wire.PUT_BACK, {"a!": []}, ["a!x", "a!x", "a!y"], 4)
+        one.do(wire.PUT_BACK, {"a!": []}, ["a!x", "a!x", "a!y"], 3)
         one.receive(1, "a!")
         ((_, items),) = one.got
         assert [item.recipients for item in items] == [("a!x",), ("a!x",), ("a!y",)]
-        assert one.do(wire.TOTALS)[1]["messages_lost_count"] == 7
+        assert one.do(wire.TOTALS)[1]["messages_lost_count"] == 3
+
+    @pytest.mark.parametrize(
+        ("waited", "reported", "lost"),
+        [(0, [], 0), (5, [], 5), (5, [2, 1], 5), (5, [2, 4], 6), (0, [2, 4], 6)],
+    )
+    def test_it_counts_what_waited_and_what_is_reported_beyond_that(
+        self, clock: Clock, waited: int, reported: list[int], lost: int
+    ) -> None:
+        hub = make_hub(clock, waited=waited)
+        for number in reported:
+            Told(hub).do(wire.PUT_BACK, {}, [], number)
+        assert Told(hub).do(wire.TOTALS)[1]["messages_lost_count"] == lost
 
 
 class TestTime:
+    def test_all_are_told_now_and_then_how_much_waits(self, hub: Hub, clock: Clock) -> None:
+        one, other = Told(hub), Told(hub)
+        for _ in range(3):
+            one.send("channel", b"x", "reply!x")
+        one.receive(1, "channel", limit=1)
+        assert one.loads == other.loads == []
+        clock.advance(hub_module.LOAD_INTERVAL)
+        assert one.loads == other.loads == [3]
+        clock.advance(hub_module.LOAD_INTERVAL)
+        one.receive(2, "channel", limit=1)
+        assert one.loads == [3]
+        one.do(wire.SETTLE, [(one.got[0][1][0].lease, 2)])
+        one.do(wire.RECEIVE_NOW, 3, ("reply!",), 1)
+        clock.advance(hub_module.LOAD_INTERVAL)
+        assert one.loads == other.loads == [3, 2]
+
     def test_a_receipt_of_what_expires_comes_by_itself(self, hub: Hub, clock: Clock) -> None:
         one = Told(hub)
         one.receive(1, "reply!")
