@@ -8,9 +8,6 @@ group finds its owner told; where both are on one shard, one call does it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any
-
 from twisted.internet.defer import Deferred
 
 from chanserv.layers.redis.places import Mailboxes, Places
@@ -57,19 +54,13 @@ class Memberships:
                 await there.operate(at_mailbox)
                 await here.operate(at_group)
 
-        return self._in_turn(channel, change)
-
-    def _in_turn(
-        self, channel: str, change: Callable[[], Coroutine[Any, Any, None]]
-    ) -> Deferred[None]:
-        """Do it after what has been asked for C{channel} before."""
         if self._places.only is not None:
             return Deferred.fromCoroutine(change())
-        return self._turns.take(channel, lambda: Deferred.fromCoroutine(change()))
+        return self._turns.change(channel, change)
 
     async def of(self, group: str) -> list[str]:
         """The members of C{group}."""
-        await self._turns.all_before()
+        await self._turns.all_changes()
         name = self._space.group(group)
         found = await self._places.owner_of(name).run(MEMBERS, name)
         return [channel.decode() for channel in found]

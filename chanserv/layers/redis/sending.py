@@ -9,6 +9,7 @@ all their shards at once, and the next run when they have answered.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any, TypeAlias
 
@@ -94,9 +95,8 @@ class Sending:
         if self._places.only is not None:
             await made.shard.operate(made.words)
             return
-        await self._turns.all_before()
         errors: Errors = [None]
-        await self._send_groups([(0, made)], errors)
+        await self._turns.message(partial(self._send_groups, [(0, made)], errors))
         if errors[0] is not None:
             raise errors[0]
 
@@ -112,8 +112,9 @@ class Sending:
         ):
             await self._trip(shards.pop(), prepared, settled, errors)
         elif shards:
-            await self._turns.all_before()
-            await self._do_runs(prepared, settled, errors)
+            runs = partial(self._do_runs, prepared, settled, errors)
+            changes = any(made.kind is Forget for _, made in prepared)
+            await self._turns.message(runs, changes)
         return errors
 
     async def _do_runs(self, prepared: Run, settled: Settled, errors: Errors) -> None:

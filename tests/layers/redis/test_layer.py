@@ -123,6 +123,8 @@ class GroupsCostByProcess(RedisCase):
         names = [f"process!{number}" for number in range(101)]
         for _ in range(100):
             await gatherResults([layer.group_add("group", name) for name in names])
+        kept = self.raw("LLEN", f"{self.config['prefix']}changes:process!")
+        self.assertLess(int(kept[1:]), 10_000)
         await layer.send_group("group", {})
         (delivery,) = await waiting
         self.assertEqual(set(delivery.recipients), set(names))
@@ -669,6 +671,17 @@ class WhatStandsInTheStore(RedisCase):
 
 
 class Receiving(RedisCase):
+    async def test_what_is_asked_for_comes_behind_what_was_sent(self) -> None:
+        layer = await self.layer()
+        for number in range(1, 5):
+            sent = layer.send("channel", {"number": number})
+            self.assertEqual((await layer.global_statistics())["messages_count"], number)
+            await sent
+        sent = layer.send("channel", {"number": 5})
+        got = await self.received(layer.receive(["channel"], ENOUGH))
+        self.assertEqual(len(got), 5)
+        await sent
+
     async def test_receive_now_answers_whether_something_is_there_or_not(self) -> None:
         layer, other = await self.peers(2)
         self.assertEqual(await layer.receive_now(["channel", "process!"]), [])
@@ -888,6 +901,29 @@ class ThreeShards(RedisCase):
         for index, mailbox in enumerate(mailboxes):
             expected = [1, 2, 3, 5] + ([6] if index else [])
             self.assertEqual(self.numbers(await self.read(owner, mailbox)), expected)
+
+    async def test_what_one_process_asks_for_at_once_is_done_in_order(self) -> None:
+        layer = await self.layer()
+        for number in range(30):
+            # Whatever shards these belong on.
+            group, channel = f"group{number}", f"process{number}!x"
+            done = [
+                layer.group_add(group, channel),
+                layer.group_discard(group, channel),
+                layer.send_group(group, {"number": 1}),
+                layer.group_add(group, channel),
+                layer.send_group(group, {"number": 2}),
+                layer.group_discard(group, channel),
+                layer.send_batch([GroupSend(group, {"number": 3})]),
+                layer.group_add(group, channel),
+                layer.send_batch([GroupSend(group, {"number": 4}), Forget(channel)]),
+                layer.send_group(group, {"number": 5}),
+                layer.group_add(group, channel),
+            ]
+            members = layer.group_channels(group)
+            await gatherResults(done)
+            self.assertEqual(await members, [channel])
+            self.assertEqual(self.numbers(await self.read(layer, f"process{number}!")), [2, 4])
 
     async def test_a_receive_never_gets_more_than_it_asked_for(self) -> None:
         layer, reader = await self.peers(2)

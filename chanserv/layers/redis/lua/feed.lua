@@ -20,7 +20,7 @@ local function feed(process, mailbox)
     call('SET', key, process)
     call('SADD', PREFIX .. 'owns:' .. process, mailbox)
     local number = tonumber(call('GET', PREFIX .. 'number:' .. mailbox) or 0)
-    if owner or call('LLEN', PREFIX .. 'changes:' .. mailbox) ~= number then
+    if call('LLEN', PREFIX .. 'changes:' .. mailbox) ~= number then
       return whole_table(mailbox)
     end
   end
