@@ -172,6 +172,11 @@ class Split:
         part.wait_until_ready()
         return part
 
+    def show(self) -> None:
+        """Print the logs of all its processes."""
+        for part in self.parts:
+            print(f"--- {part.pid}\n{part.log()[-4000:]}")  # noqa: T201
+
     def holders(self, name: str) -> list[int]:
         """The ids of the processes whose view C{/hold/NAME/} has begun."""
         return [int(one.suffix[1:]) for one in self.folder.glob(f"{name}.*")]
@@ -203,8 +208,7 @@ def split(kind: str, **options: str) -> Iterator[Split]:
         try:
             yield made
         except BaseException:
-            for part in made.parts:
-                print(f"--- {part.pid}\n{part.log()[-4000:]}")  # noqa: T201
+            made.show()
             raise
         finally:
             for part in made.parts:

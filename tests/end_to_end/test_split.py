@@ -9,13 +9,14 @@ import asyncio
 import hashlib
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from typing import Any
 
 import pytest
 
 from tests.end_to_end.clients import Socket, ask, get, until
 from tests.end_to_end.split import LAYERS, PATIENCE, Part, Split, eventually, split
-from tests.processes import CLEAN_EXITS
+from tests.processes import CLEAN_EXITS, wait_until
 
 
 @pytest.fixture(params=["ipc", "redis"])
@@ -55,8 +56,13 @@ async def post(port: int, path: str, body: bytes) -> bytes:
         writer.close()
 
 
-def within(seconds: float, coroutine):
-    return asyncio.run(asyncio.wait_for(coroutine, seconds))
+def visit_to(site: Split, visit: Coroutine[Any, Any, None]) -> None:
+    """Run C{visit} to its end; where it fails, show what the processes have logged."""
+    try:
+        asyncio.run(asyncio.wait_for(visit, PATIENCE * 2))
+    except BaseException:
+        site.show()
+        raise
 
 
 def status_of(answer: bytes) -> int:
@@ -93,7 +99,7 @@ def test_requests_bodies_sockets_and_groups_reach_across_processes(any_site: Spl
             socket.close()
         await until(one.port, "/members/everyone/", lambda answer: not answer["members"], PATIENCE)
 
-    within(PATIENCE * 2, visit())
+    visit_to(site, visit())
     for part in site.parts:
         assert part.stop() in CLEAN_EXITS
         assert "Traceback" not in part.log()
@@ -113,7 +119,7 @@ def test_a_worker_killed_in_the_midst_of_a_request_is_a_502_and_the_next_one_ser
         other = site.begin_worker()
         assert (await second)["pid"] == other.pid
 
-    within(PATIENCE * 2, visit())
+    visit_to(site, visit())
     assert front.stop() in CLEAN_EXITS
     assert "1 events of clients were lost" in front.log()
 
@@ -135,7 +141,7 @@ def test_with_redeliver_another_worker_answers_what_a_killed_one_had(redeliverin
         assert status_of(answer) == 200
         assert json.loads(answer.partition(b"\r\n\r\n")[2]) == {"pid": heir.pid}
 
-    within(PATIENCE * 2, visit())
+    visit_to(site, visit())
 
 
 def test_an_interface_server_that_is_killed_leaves_the_groups_of_its_sockets(site: Split) -> None:
@@ -156,7 +162,7 @@ def test_an_interface_server_that_is_killed_leaves_the_groups_of_its_sockets(sit
         for socket in (*gone, stays):
             socket.close()
 
-    within(PATIENCE * 2, visit())
+    visit_to(site, visit())
 
 
 def test_workers_come_and_go_under_open_sockets_that_lose_nothing(site: Split) -> None:
@@ -195,8 +201,26 @@ def test_workers_come_and_go_under_open_sockets_that_lose_nothing(site: Split) -
         for socket in sockets:
             socket.close()
 
-    within(PATIENCE * 2, visit())
+    visit_to(site, visit())
     assert "lost" not in front.log()
+
+
+def test_over_ipc_it_is_the_interface_server_that_hosts_the_hub() -> None:
+    """So that a worker may be started anew, and nothing ends with it."""
+    with split("ipc") as site:
+        worker, front = site.begin_worker(), site.begin_interface()
+        for part in (front, worker):
+            part.wait_until_ready()
+        assert "hosts the hub" in front.log()
+        assert "hosts the hub" not in worker.log()
+        alone = site.begin_worker()
+        alone.wait_until_ready()
+        front.stop()
+
+        def workers_host() -> bool:
+            return "hosts the hub" in worker.log() + alone.log()
+
+        wait_until(workers_host, PATIENCE)
 
 
 def test_a_worker_may_be_a_daemon(site: Split) -> None:
@@ -210,7 +234,7 @@ def test_a_worker_may_be_a_daemon(site: Split) -> None:
             await socket.echo("hello")
             socket.close()
 
-        within(PATIENCE, visit())
+        visit_to(site, visit())
 
 
 def test_while_no_worker_runs_a_request_waits_for_one(site: Split) -> None:
@@ -226,4 +250,4 @@ def test_while_no_worker_runs_a_request_waits_for_one(site: Split) -> None:
         await socket.echo("hello")
         socket.close()
 
-    within(PATIENCE * 2, visit())
+    visit_to(site, visit())

@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 from unittest import SkipTest
 
+from twisted.internet.defer import CancelledError
+
 from chanserv.errors import LayerUnavailable
 from chanserv.interfaces import IChannelLayer
 from chanserv.messages import Delivery, Send
@@ -114,6 +116,25 @@ class Leases(LayerCase):
             waiting = other.receive(["channel"])
         self.leave(waiting)
         waiting.cancel()
+
+    async def test_a_reader_that_cancels_and_closes_takes_nothing_with_it(self) -> None:
+        """What is on its way to it has reached nobody: it is neither lost nor theirs."""
+        layer, *readers = await self.settling_peers(6)
+        got: list[int] = []
+        for number, reader in enumerate(readers):
+            waiting = reader.receive(["channel"])
+            await self.pause()
+            sending = layer.send("channel", {"number": number}, f"process!{number}")
+            if not waiting.called:
+                waiting.cancel()
+            try:
+                got += self.numbers(await waiting)
+            except CancelledError:
+                pass
+            await reader.close()
+            await sending
+        got += self.numbers(await self.read(layer, "channel"))
+        self.assertEqual(sorted(got), list(range(len(readers))))
 
     # The end of an owner
 
