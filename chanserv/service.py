@@ -119,6 +119,9 @@ def make_service(config: Config, reactor: Any) -> ChanservService:
     )
     layer = make_layer(spec, reactor)
     _check_that_somebody_answers(config, layer)
+    if not config.listen and hasattr(layer, "rather_be_a_guest"):
+        # Workers come and go with each deployment: what all share should not with them.
+        layer.rather_be_a_guest()
     service = ChanservService(layer, _summary(config, spec), reactor.callLater)
     if site is not None and config.threads:
         service.team = site.team(

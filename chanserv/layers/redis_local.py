@@ -102,6 +102,11 @@ class RedisLocalChannelLayer(SplitChannelLayer):
         """Make one for a process that should not host the hub if others can."""
         return cls(reactor=reactor, **{"guest": True, **config})
 
+    def rather_be_a_guest(self) -> None:
+        """See L{IPCChannelLayer}."""
+        ordinary: Any = self._ordinary
+        ordinary.rather_be_a_guest()
+
     def receive_now(self, channels: Sequence[str], limit: int = 1) -> Deferred[list[Delivery]]:
         """
         Take what is there, perhaps nothing.
