@@ -17,6 +17,9 @@ from typing import Any, Final
 
 from twisted.logger import Logger
 
+from chanserv.errors import ConfigurationError
+from chanserv.layers.redis.services import services_of
+
 Config = dict[str, Any]
 
 _log = Logger()
@@ -41,11 +44,29 @@ def _redis(config: Config) -> Config:
 
 
 def _sentinels(config: Config) -> Config:
-    """Of the layer with Sentinel, C{hosts} were the sentinels."""
+    """Of the layer with Sentinel, C{hosts} were the sentinels, and these told of
+    the services where the settings did not."""
     hosts = config.pop("hosts", None)
     if config.get("sentinels") is None:
         config["sentinels"] = hosts or [("localhost", 26379)]
+    if not config.get("services"):
+        config["services"] = services_of(_pairs(config["sentinels"]))
+        _log.info(
+            "The sentinels watch {services}: name them as services in CONFIG, so that all "
+            "processes have the same shards whatever the sentinels learn later",
+            services=config["services"],
+        )
     return config
+
+
+def _pairs(sentinels: object) -> list[tuple[str, int]]:
+    try:
+        return [(str(host), int(port)) for host, port in sentinels]  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        raise ConfigurationError(
+            f"hosts must be a list of the sentinels' hosts and ports, such as "
+            f"[('127.0.0.1', 26379)], not {sentinels!r}"
+        ) from None
 
 
 @dataclass(frozen=True)
