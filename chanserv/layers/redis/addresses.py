@@ -85,6 +85,11 @@ def servers_from_config(
         raise ConfigurationError(
             "hosts must be a list of URLs and (host, port) pairs, such as ['redis://127.0.0.1/0']"
         )
+    if values and any(isinstance(host, Server) for host in hosts):
+        raise ConfigurationError(
+            "connection_kwargs are for the servers in hosts: give the options of one in a URL "
+            "in that, such as redis://127.0.0.1/0?socket_timeout=5"
+        )
     return _all_different([server for host in hosts for server in _from_host(host, values)])
 
 

@@ -207,6 +207,11 @@ class TestConfig:
             "d:6379/0",
         ]
 
+    def test_connection_kwargs_beside_the_url_of_a_layer_are_refused_and_not_ignored(self) -> None:
+        servers, _ = servers_from_url("redis://one/0")
+        said = config_refusal(hosts=servers, connection_kwargs={"db": 1})
+        assert "give the options of one in a URL" in said
+
     def test_connection_kwargs_are_for_all_hosts_and_a_url_counts_before(self) -> None:
         servers = servers_from_config(
             [("a", 1), "redis://:own@b/2"],
