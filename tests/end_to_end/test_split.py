@@ -31,7 +31,7 @@ def any_site(request: pytest.FixtureRequest) -> Iterator[Split]:
         yield made
 
 
-@pytest.fixture(params=LAYERS)
+@pytest.fixture(params=["ipc", "redis"])
 def redelivering(request: pytest.FixtureRequest) -> Iterator[Split]:
     with split(request.param, redeliver="http.request") as made:
         yield made
