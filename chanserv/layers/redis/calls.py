@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 
 from chanserv.errors import ChannelLayerError, LayerUnavailable
 from chanserv.layers.redis.held import Commands
-from chanserv.layers.redis.programs import ALL, LIBRARY, Program
+from chanserv.layers.redis.programs import ALL, LIBRARY, LIBRARY_NAME, Program
 from chanserv.layers.redis.protocol import Word
 from chanserv.layers.redis.refusals import Refused
 from chanserv.layers.redis.space import Space
@@ -45,9 +45,18 @@ class Calls:
         except ChannelLayerError as error:
             if isinstance(error, LayerUnavailable) and not isinstance(error, Refused):
                 raise
-            # A server before 7 knows no FUNCTION, and not every user may load one.
-            return "already exists" in str(error)
-        return True
+            if "already exists" in str(error):
+                return True
+        else:
+            return True
+        try:
+            # One without memory takes no library, though it may have this one.
+            return bool(await link.call("FUNCTION", "LIST", "LIBRARYNAME", LIBRARY_NAME))
+        except ChannelLayerError as error:
+            if isinstance(error, LayerUnavailable) and not isinstance(error, Refused):
+                raise
+            # A server before 7 has none, and not every user may use them.
+            return False
 
     def run(self, link: Commands, program: Program, words: Sequence[Word]) -> Deferred[Any]:
         """Run C{program}: fires with what it returns."""

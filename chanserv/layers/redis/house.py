@@ -53,6 +53,14 @@ class House:
         """What a take brought whose connection broke."""
         self._receiving.recovered(shard, entries)
 
+    def lost(self, shard: Shard) -> None:
+        """Its connection is gone."""
+        self._receiving.lost(shard)
+
+    def silenced(self, shard: Shard, signature: str) -> None:
+        """It does not know any more what readers of this signature read."""
+        self._receiving.silenced(shard, signature)
+
     # Members
 
     def mailboxes(self) -> list[str]:

@@ -27,6 +27,8 @@ class Mirrors:
         """
         self._owner_of = owner_of
         self._mirrors: dict[str, Mirror] = {}
+        # The number of the last change that is known.
+        self._last: dict[str, int] = {}
 
     def of(self, mailbox: str) -> Mirror | None:
         """The members behind C{mailbox}, if anything is known of them."""
@@ -44,9 +46,14 @@ class Mirrors:
             if self._owner_of(mailbox) != shard:
                 continue
             mirror = self._mirrors.setdefault(mailbox, Mirror())
+            changes = list(_members(content) if kind == b"all" else map(_change, content))
             if kind != b"more":
                 mirror.clear()
-            mirror.note(_members(content) if kind == b"all" else map(_change, content))
+            elif changes and changes[0].number <= self._last.get(mailbox, 0):
+                # The count has begun anew, after a time as long as memberships last.
+                mirror.catch_up()
+            mirror.note(changes)
+            self._last[mailbox] = changes[-1].number if changes else 0
 
     def mailboxes(self) -> list[str]:
         """The mailboxes of which anything is known."""

@@ -55,28 +55,27 @@ _MAINS: Final = (
     "flush",
 )
 _BODY: Final = "\n".join(map(_part, (*_PARTS, *_MAINS)))
-_LIBRARY_NAME: Final = f"chanserv_{sha1(_BODY.encode(), usedforsecurity=False).hexdigest()[:12]}"
+LIBRARY_NAME: Final = f"chanserv_{sha1(_BODY.encode(), usedforsecurity=False).hexdigest()[:12]}"
+"""What the library is called."""
 
 
 def _registered(name: str) -> str:
     # Whoever takes or settles makes room: that goes on when there is none.
     flags = "" if name == "operate" else "'allow-oom'"
     return (
-        f"redis.register_function{{function_name='{_LIBRARY_NAME}_{name}', "
+        f"redis.register_function{{function_name='{LIBRARY_NAME}_{name}', "
         f"callback=function(_, arguments) return {name}(arguments) end, flags={{{flags}}}}}\n"
     )
 
 
-LIBRARY: Final = (
-    f"#!lua name={_LIBRARY_NAME}\n{_BODY}\n{''.join(map(_registered, _MAINS))}".encode()
-)
+LIBRARY: Final = f"#!lua name={LIBRARY_NAME}\n{_BODY}\n{''.join(map(_registered, _MAINS))}".encode()
 """All programs, as functions."""
 
 
 def _program(main: str, *parts: str) -> Program:
     texts = [*map(_part, ("base", *parts, main)), _PROBE, f"return {main}(ARGV)"]
     script = Script.of(f"{'-'.join((main, *parts))}", "\n".join(texts).encode())
-    return Program(script, f"{_LIBRARY_NAME}_{main}".encode())
+    return Program(script, f"{LIBRARY_NAME}_{main}".encode())
 
 
 OPERATE: Final = _program("operate", "queue", "leases", "groups")

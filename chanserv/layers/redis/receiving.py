@@ -26,7 +26,7 @@ from chanserv.core.outstanding import Outstanding
 from chanserv.errors import ChannelLayerError, CorruptMessage, LayerUnavailable
 from chanserv.layers.redis.entry import Entry
 from chanserv.layers.redis.mirrors import Mirrors
-from chanserv.layers.redis.protocol import Word
+from chanserv.layers.redis.takes import Found
 from chanserv.layers.redis.watches import Receive, Watch, Watches
 from chanserv.messages import Delivery, Outcome
 
@@ -46,7 +46,7 @@ class Receiving:
     """
     All that waits in one layer object.
 
-    It is the L{House<chanserv.layers.redis.shard.House>} of its shards, as far
+    It is the L{House<chanserv.layers.redis.house.House>} of its shards, as far
     as messages go.
     """
 
@@ -152,18 +152,19 @@ class Receiving:
         taking.addErrback(self._our_fault)
         taking.addBoth(self._go_on, shard)
 
-    def _taken(self, found: list[list[Entry]], shard: Shard, asked: list[Watch]) -> None:
+    def _taken(self, found: Found, shard: Shard, asked: list[Watch]) -> None:
         for watch, entries in zip(asked, found, strict=True):
             watch.asking = False
-            if not entries:
+            if entries is not None and not entries:
                 # A bell that is heard before this was rung after it.
                 if shard not in watch.rung:
                     watch.armed.add(shard)
                 self._note_empty(watch, shard)
         left: list[Entry] = []
         for watch, entries in zip(asked, found, strict=True):
-            watch.turn(entries)
-            left += self._hand_out(shard, watch, entries)
+            if entries:
+                watch.turn(entries)
+                left += self._hand_out(shard, watch, entries)
         self._give_away(shard, left)
         for watch in asked:
             self._settle_down(watch)
@@ -177,9 +178,7 @@ class Receiving:
         shard.taking = False
         self._under_way -= 1
         if not shard.greeted:
-            # Those who do not wait do not wait for its return.
-            for watch in self._watches:
-                self._note_empty(watch, shard)
+            self.lost(shard)
         self._end_if_quiet()
         self._pump()
 
@@ -222,20 +221,8 @@ class Receiving:
             while rest and (watch := self._watches.waiting_for(mailbox)) is not None:
                 rest = self._hand_out(shard, watch, rest)
             back += rest
-        if not back:
-            return
-        words: list[Word] = []
-        for entry in reversed(back):
-            words += ("b", entry.lease or "-", entry.raw)
-        shard.post(words, len(back)).addErrback(self._not_put_back, len(back))
-
-    def _not_put_back(self, failure: Failure, count: int) -> None:
-        failure.trap(ChannelLayerError)  # type: ignore[no-untyped-call]
-        self._log.error(
-            "{count} messages are lost, which were taken for a receive that was cancelled: {why}",
-            count=count,
-            why=failure.getErrorMessage(),
-        )
+        if back:
+            shard.put_back(back)
 
     def _delivery(self, shard: Shard, entry: Entry) -> Delivery | None:
         """What is handed out; L{None} where nobody can use it."""
@@ -283,13 +270,13 @@ class Receiving:
     # What shards tell
 
     def ready(self, shard: Shard) -> None:
-        """See L{House<chanserv.layers.redis.shard.House>}."""
+        """See L{House<chanserv.layers.redis.house.House>}."""
         for watch in self._watches:
             watch.armed.discard(shard)
         self._pump()
 
     def rung(self, shard: Shard, signature: str) -> None:
-        """See L{House<chanserv.layers.redis.shard.House>}."""
+        """See L{House<chanserv.layers.redis.house.House>}."""
         watch = self._watches.by_signature(signature)
         if watch is None:
             shard.post(("n", signature)).addErrback(shard.complain)
@@ -301,8 +288,21 @@ class Receiving:
         else:
             self._settle_down(watch)
 
+    def lost(self, shard: Shard) -> None:
+        """See L{House<chanserv.layers.redis.house.House>}."""
+        # Those who do not wait do not wait for its return.
+        for watch in self._watches:
+            self._note_empty(watch, shard)
+
+    def silenced(self, shard: Shard, signature: str) -> None:
+        """See L{House<chanserv.layers.redis.house.House>}."""
+        watch = self._watches.by_signature(signature)
+        if watch is not None:
+            watch.armed.discard(shard)
+            self._pump()
+
     def recovered(self, shard: Shard, entries: list[Entry]) -> None:
-        """See L{House<chanserv.layers.redis.shard.House>}."""
+        """See L{House<chanserv.layers.redis.house.House>}."""
         self._give_away(shard, entries)
 
     def _settle_down(self, watch: Watch) -> None:

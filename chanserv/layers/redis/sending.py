@@ -23,6 +23,7 @@ from chanserv.layers.redis.programs import REACH
 from chanserv.layers.redis.protocol import Word
 from chanserv.layers.redis.shard import Shard
 from chanserv.layers.redis.turns import Turns, all_done
+from chanserv.layers.redis.unsettled import joined, settling
 from chanserv.messages import Forget, GroupSend, Message, Operation, Outcome, Send
 from chanserv.names import mailbox_of
 
@@ -167,38 +168,37 @@ class Sending:
         @param full: mailboxes that were full in this batch, and take no more of it.
         """
         words: list[Word] = []
+        asked: list[Prepared] = []
         for _, made in prepared:
             if full and made.target in full:
-                # The script counts it and says how full it is.
+                # The program counts it and says how full it is.
                 words += ("s", made.target, 0, b"")
-                continue
-            self._note_asked(made)
-            words += made.words
-        leases = [lease for _, lease, _ in settled]
-        for _, lease, outcome in settled:
-            words += shard.will_settle(lease, outcome.value)
+            else:
+                asked.append(made)
+                self._note_asked(made)
+                words += made.words
+        words += joined(settling(lease, outcome.value) for _, lease, outcome in settled)
         try:
             if all(made.kind is Send for _, made in prepared):
-                results = await shard.post(words, len(prepared) + len(leases))
+                results = await shard.post(words, len(prepared) + len(settled))
             else:
                 results = await shard.operate(words)
         except ChannelLayerError as error:
-            for place, made in prepared:
+            errors_of(prepared, error, errors)
+            for made in asked:
                 self._note_failed(made)
-                errors[place] = error
-            if prepared:
+            for _, lease, outcome in settled:
                 # Nobody knows whether it was done.  Should it turn out that it
                 # was not, those who wait for an answer are told.
-                for lease in leases:
-                    shard.will_settle(lease, Outcome.LOST.value)
+                shard.not_settled(lease, (Outcome.LOST if prepared else outcome).value)
             return
-        shard.settled(leases)
         for found in results:
             place, made = prepared[found[0]]
-            self._note_failed(made)
+            if full is None or made.target not in full:
+                self._note_failed(made)
             errors[place] = _full(made, found)
-            if full is not None:
-                full.add(made.target)
+        if full is not None:
+            full.update(prepared[found[0]][1].target for found in results)
 
     # Groups, over several shards
 

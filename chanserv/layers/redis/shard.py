@@ -12,7 +12,7 @@ not play.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chanserv.errors import LayerUnavailable
+from chanserv.errors import ChannelLayerError, LayerUnavailable
 from chanserv.layers.redis.calls import Calls
 from chanserv.layers.redis.complaints import Complaints
 from chanserv.layers.redis.connection import Connection
@@ -37,8 +37,8 @@ from chanserv.layers.redis.server import Server
 from chanserv.layers.redis.signatures import KNOWN_FOR, Signatures
 from chanserv.layers.redis.space import Space
 from chanserv.layers.redis.subscription import Subscription
-from chanserv.layers.redis.takes import Ask, Takes
-from chanserv.layers.redis.unsettled import Unsettled
+from chanserv.layers.redis.takes import Ask, Found, Takes
+from chanserv.layers.redis.unsettled import Leased, Unsettled, joined, putting_back, settling
 
 TAKE_AGAIN: Final = 1.0
 """Seconds before the next take when the server has refused one, out of memory
@@ -193,7 +193,7 @@ class Shard:
 
     # Takes
 
-    def take(self, asks: Sequence[Ask]) -> Deferred[list[list[Entry]]]:
+    def take(self, asks: Sequence[Ask]) -> Deferred[Found]:
         """
         Take what waits.
 
@@ -209,7 +209,7 @@ class Shard:
             self._taken, self._not_taken, callbackArgs=(number,), errbackArgs=(number,)
         )
 
-    def _taken(self, answer: list[Any] | None, number: int) -> list[list[Entry]]:
+    def _taken(self, answer: list[Any] | None, number: int) -> Found:
         if answer is None:
             self._register_again()
             raise LayerUnavailable(f"Redis {self.name}: this process {_BY_MISTAKE}")
@@ -246,28 +246,43 @@ class Shard:
     # Settling
 
     def settle(self, lease: str, outcome: str) -> None:
-        """Settle what was taken, now or on the next connection."""
-        settling = self.post(self._unsettled.add(lease, outcome))
-        settling.addCallbacks(lambda _: self.settled((lease,)), self.complain)
+        """Settle what was taken, now or when it can be."""
+        self._do({lease: settling(lease, outcome)})
 
-    def _settle_what_was_refused(self) -> None:
-        """
-        Settle what a server has refused to, say for want of memory.
+    def not_settled(self, lease: str, outcome: str) -> None:
+        """Note that a trip has failed which was to settle C{lease}: it is C{outcome}."""
+        self._unsettled.add(lease, settling(lease, outcome))
 
-        What is only on its way goes out twice by that, which does no harm.
-        """
-        if self._unsettled and not self._stopping:
-            leases, words = self._unsettled.words()
-            settling = self.post(words, len(leases))
-            settling.addCallbacks(lambda _: self.settled(leases), self.complain)
+    def put_back(self, entries: Sequence[Entry]) -> None:
+        """Put back, in their order, what was taken and is wanted by nobody."""
+        leased = {
+            entry.lease: putting_back(entry.lease, entry.raw)
+            for entry in reversed(entries)
+            if entry.lease is not None
+        }
+        words = joined(putting_back(entry.lease, entry.raw) for entry in reversed(entries))
+        putting = self.post(words, len(entries))
+        putting.addErrback(self._not_put_back, leased, len(entries) - len(leased))
 
-    def will_settle(self, lease: str, outcome: str) -> tuple[Word, ...]:
-        """The words that settle it; the caller sends them, and calls L{settled}."""
-        return self._unsettled.add(lease, outcome)
+    def _not_put_back(self, failure: Failure, leased: Leased, others: int) -> None:
+        self._unsettled.add_all(leased)
+        self.complain(failure)
+        if others:
+            self._log.error(
+                "{count} messages from Redis {name} are lost: they were taken for a receive "
+                "that was cancelled, and could not be put back",
+                count=others,
+                name=self.name,
+            )
 
-    def settled(self, leases: Iterable[str]) -> None:
-        """Note that the store knows."""
-        self._unsettled.remove(leases)
+    def _do(self, operations: Leased) -> None:
+        """Do operations on leases, now or when they can be done."""
+        doing = self.post(joined(operations.values()), len(operations))
+        doing.addErrback(self._not_done, operations)
+
+    def _not_done(self, failure: Failure, operations: Leased) -> None:
+        self._unsettled.add_all(operations)
+        self.complain(failure)
 
     def forget(self, signature: str) -> None:
         """Nobody here reads by C{signature} any more."""
@@ -295,7 +310,7 @@ class Shard:
         await self._calls.teach(link)
         run = partial(self._calls.run, link)
         leases = self._leases
-        now, known, born, raws, tables = await run(
+        now, known, owner, born, raws, tables = await run(
             HELLO,
             (
                 self._process,
@@ -308,7 +323,7 @@ class Shard:
         self._set_clock(now)
         entries = self._takes.recovered(raws)
         run_id = await run_id_of(link)
-        if self._born is None or (known and run_id == self._run_id):
+        if self._born is None or (owner and run_id == self._run_id):
             self._house.fed(self, tables)
         else:
             await self._mending.put_back(run)
@@ -316,12 +331,13 @@ class Shard:
                 await self._mending.tell_lost(run, entries)
         # Not before: should this connection break, the next one mends it all.
         self._born, self._run_id = born, run_id
-        if not known:
-            self._unsettled.clear()
-        elif self._unsettled:
-            settled, words = self._unsettled.words()
-            await run(OPERATE, (self._process, self._space.kept, *words))
-            self.settled(settled)
+        failed = self._unsettled.take()
+        if known and failed:
+            try:
+                await run(OPERATE, (self._process, self._space.kept, *joined(failed.values())))
+            except ChannelLayerError:
+                self._unsettled.add_all(failed)
+                raise
         self._takes.done()
         self._reactor.callLater(0, self._greeted, entries, self._losses)
 
@@ -343,6 +359,7 @@ class Shard:
         """The connection for commands is gone."""
         self.greeted = False
         self._losses += 1
+        self._house.lost(self)
 
     # The sign of life
 
@@ -384,7 +401,12 @@ class Shard:
                 self._register_again()
         else:
             self._set_clock(answer[0])
-            self._settle_what_was_refused()
+            if self._unsettled and not self._stopping:
+                # Refused, say for want of memory.
+                self._do(self._unsettled.take())
+            for signature in answer[2]:
+                self._signatures.lost(signature.decode())
+                self._house.silenced(self, signature.decode())
             if answer[1] and not self._stopping:
                 return self.beat()
         return None

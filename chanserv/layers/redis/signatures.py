@@ -20,12 +20,19 @@ class Signatures:
 
     def use(self, signature: str, now: float) -> None:
         """The store is being told what C{signature} reads."""
-        self._known.setdefault(signature, now)
+        if signature not in self._known:
+            self._known[signature] = now
+            if signature in self._forgotten:
+                self._forgotten.remove(signature)
 
     def forget(self, signature: str) -> None:
         """Nobody here reads by it any more."""
         if self._known.pop(signature, None) is not None:
             self._forgotten.append(signature)
+
+    def lost(self, signature: str) -> None:
+        """The store does not know it any more."""
+        self._known.pop(signature, None)
 
     def due(self, now: float) -> tuple[list[str], list[str]]:
         """Those to be renewed now, and those to be forgotten."""

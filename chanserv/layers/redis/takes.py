@@ -18,6 +18,9 @@ from chanserv.layers.redis.signatures import KNOWN_FOR, Signatures
 Ask: TypeAlias = tuple[str, int, Sequence[str]]
 """What a take asks for: a signature, how many entries, and the channels."""
 
+Found: TypeAlias = "list[list[Entry] | None]"
+"""The entries for each ask; L{None} for one that is to be asked again."""
+
 
 class Takes:
     """
@@ -51,11 +54,15 @@ class Takes:
             self._signatures.use(signature, now)
         return self._last, words
 
-    def read(self, number: int, answer: Sequence[Sequence[bytes]]) -> list[list[Entry]]:
+    def read(self, number: int, answer: Sequence[list[bytes] | int]) -> Found:
         """What a take has brought: the entries of each ask."""
         self.answered = number
-        place, found = 0, []
+        place = 0
+        found: Found = []
         for raws in answer:
+            if isinstance(raws, int):
+                found.append(None)
+                continue
             found.append([read_entry(raw, number, place + n) for n, raw in enumerate(raws)])
             place += len(raws)
         return found

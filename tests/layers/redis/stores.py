@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, ClassVar
+from unittest.mock import patch
 
 from twisted.internet.defer import gatherResults
 from twisted.internet.task import deferLater
@@ -28,6 +29,16 @@ def the_reactor() -> Any:
 STEP = 1.5
 """Seconds by which the clock is moved while the dead are to be found: less than
 what a store takes for an absence of everybody."""
+
+
+@contextmanager
+def without_functions() -> Iterator[None]:
+    """Have layers meet servers as if these were older than Redis 7."""
+    with (
+        patch("chanserv.layers.redis.calls.LIBRARY", b"no library"),
+        patch("chanserv.layers.redis.calls.LIBRARY_NAME", "none"),
+    ):
+        yield
 
 
 def cut(layer: RedisChannelLayer) -> None:

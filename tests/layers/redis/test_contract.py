@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 from unittest.mock import patch
@@ -13,7 +13,7 @@ from chanserv.messages import Send
 from chanserv.testing import ChannelLayerContract
 from chanserv.testing.contract.leases import End
 from tests.certificates import make_certificates
-from tests.layers.redis.stores import StoresCase
+from tests.layers.redis.stores import StoresCase, without_functions
 from tests.redis_servers import RedisServer, redis_server
 
 
@@ -81,12 +81,10 @@ class WithoutHiredisAndFunctionsTheLayerKeepsTheContract(StoresCase, ChannelLaye
 
     def setUp(self) -> None:
         super().setUp()
-        for without in (
-            patch("chanserv.layers.redis.links.hiredis", None),
-            patch("chanserv.layers.redis.calls.LIBRARY", b"no library"),
-        ):
-            without.start()
-            self.addCleanup(without.stop)
+        stack = ExitStack()
+        stack.enter_context(patch("chanserv.layers.redis.links.hiredis", None))
+        stack.enter_context(without_functions())
+        self.addCleanup(stack.close)
 
     async def test_it_calls_scripts(self) -> None:
         layer = await self.layer()

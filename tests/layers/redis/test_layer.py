@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.task import deferLater
@@ -20,7 +19,7 @@ from chanserv.messages import Forget, GroupSend, Outcome, Send
 from chanserv.names import mailbox_of
 from chanserv.testing.contract.case import ENOUGH, LayerCase
 from tests.layers.redis.proxies import Proxy
-from tests.layers.redis.stores import STEP, StoresCase, has_heard, the_reactor
+from tests.layers.redis.stores import STEP, StoresCase, has_heard, the_reactor, without_functions
 from tests.redis_servers import RedisServer, redis_server, redis_servers
 
 
@@ -264,7 +263,7 @@ class ServersThatForget(RedisCase):
         self.assertTrue(self.layers[0]._shards[0]._calls.by_functions)
 
     async def test_a_server_that_has_forgotten_its_scripts_is_told_them(self) -> None:
-        with patch("chanserv.layers.redis.calls.LIBRARY", b"no library"):
+        with without_functions():
             await self.forgets(("SCRIPT", "FLUSH"))
         self.assertFalse(self.layers[0]._shards[0]._calls.by_functions)
 
@@ -415,7 +414,7 @@ class AServerWithoutMemory(RedisCase):
         await self.runs_full()
 
     async def test_the_same_holds_for_a_server_without_functions(self) -> None:
-        with patch("chanserv.layers.redis.calls.LIBRARY", b"no library"):
+        with without_functions():
             await self.runs_full()
 
     async def runs_full(self) -> None:

@@ -35,7 +35,7 @@
 -- Where functions are made once for the server and not once for each call (see
 -- scripts.py), what is local here outlives a call: "begin" sets all of it.
 local PREFIX, STATS, EXPIRY, NOW, CLOCK, call
-local totals, counts, renewed, silent
+local totals, counts, silent, puts
 
 local function begin(ARGV)
   call = redis.call
@@ -44,10 +44,10 @@ local function begin(ARGV)
   -- In microseconds.
   CLOCK = clock[1] * 1000000 + clock[2]
   NOW = math.floor(CLOCK / 1000) + ARGV[3]
-  totals, counts, renewed, silent = {}, {}, {}, {}
+  totals, counts, silent, puts = {}, {}, {}, 0
 end
 
--- The statistics of a channel are kept for an hour after it was last empty;
+-- The statistics of a channel are kept for an hour after they last changed;
 -- those of a single-reader channel, of which there is one for each request with
 -- a long body, for two minutes.
 local COUNTS_KEPT, COUNTS_OF_ONE_KEPT = 3600000, 120000
@@ -74,10 +74,8 @@ local function write_counts()
     for field, number in pairs(fields) do
       call('HINCRBY', key, field, number)
     end
-  end
-  for mailbox in pairs(renewed) do
     local single = string.find(mailbox, '?', 1, true)
-    call('PEXPIRE', STATS .. 'of:' .. mailbox, single and COUNTS_OF_ONE_KEPT or COUNTS_KEPT)
+    call('PEXPIRE', key, single and COUNTS_OF_ONE_KEPT or COUNTS_KEPT)
   end
 end
 

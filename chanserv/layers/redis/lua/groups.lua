@@ -5,6 +5,15 @@
 -- Changes that are kept for an owner; with more, it gets the whole table.
 local MOST_CHANGES = 10000
 
+-- Have the owner of a mailbox read the whole table, the next time.
+local function unlist(mailbox)
+  local key = PREFIX .. 'changes:' .. mailbox
+  local kept = call('PTTL', PREFIX .. 'number:' .. mailbox)
+  call('DEL', key)
+  call('RPUSH', key, 'all')
+  if kept > 0 then call('PEXPIRE', key, kept) end
+end
+
 -- Tell the owner of a mailbox of a change to its members.
 local function change(mailbox, deadline, group, channel, kept)
   if string.sub(mailbox, -1) ~= '!' then return end
@@ -13,7 +22,7 @@ local function change(mailbox, deadline, group, channel, kept)
   local key = PREFIX .. 'changes:' .. mailbox
   local length = call('RPUSH', key, string.format('%d %d %s %s', number, deadline, group, channel))
   if length > MOST_CHANGES then
-    call('DEL', key, PREFIX .. 'owner:' .. mailbox)
+    unlist(mailbox)
     return
   end
   call('PEXPIRE', key, kept)

@@ -5,14 +5,16 @@
 -- ARGV[7]  the lease of its mailboxes, in milliseconds
 -- ARGV[8]  the number of a take whose answer it did not get, or 0
 -- ARGV[9]  what to tell this store from another by, if it is new
--- Returns {time in ms, whether the process was known, what this store is told
--- by, the entries of that take, the tables of the mailboxes that it owns}.
+-- Returns {time in ms, whether the process was known as a reader, whether as an
+-- owner, what this store is told by, the entries of that take, the tables of the
+-- mailboxes that it owns}.
 -- Cost: in proportion to what it returns.
 local function hello(ARGV)
   begin(ARGV)
   local PROCESS = ARGV[5]
 
   local known = call('ZSCORE', PREFIX .. 'alive', PROCESS)
+  local owner = call('ZSCORE', PREFIX .. 'owners', PROCESS)
   call('ZADD', PREFIX .. 'alive', NOW + ARGV[6], PROCESS)
   call('ZADD', PREFIX .. 'owners', NOW + ARGV[7], PROCESS)
   call('SET', PREFIX .. 'born', ARGV[9], 'NX')
@@ -26,5 +28,5 @@ local function hello(ARGV)
       tables[#tables + 1] = whole_table(mailbox)
     end
   end
-  return {NOW, known and 1 or 0, call('GET', PREFIX .. 'born'), entries, tables}
+  return {NOW, known and 1 or 0, owner and 1 or 0, call('GET', PREFIX .. 'born'), entries, tables}
 end

@@ -78,11 +78,13 @@ local function operate(ARGV)
       results[#results + 1] = {place, unpack(forget(channel, KEPT))}
     elseif letter == 'd' then
       local mailbox = arguments(ARGV, 1)
-      call('DEL', PREFIX .. 'owner:' .. mailbox, PREFIX .. 'changes:' .. mailbox)
+      unlist(mailbox)
     elseif letter == 'b' then
       local lease, entry = arguments(ARGV, 2)
-      if lease ~= '-' then call('HDEL', PREFIX .. 'leases:' .. PROCESS, lease) end
-      put_first(entry)
+      -- Of a lease that has ended, another reader has it, or nobody ever will.
+      if lease == '-' or call('HDEL', PREFIX .. 'leases:' .. PROCESS, lease) == 1 then
+        put_first(entry)
+      end
     elseif letter == 'n' then
       local signature = arguments(ARGV, 1)
       for _, mailbox in ipairs(call('SMEMBERS', PREFIX .. 'channels:' .. signature)) do

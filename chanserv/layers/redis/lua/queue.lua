@@ -43,8 +43,8 @@ local function put(mailbox, kind, rest)
   local length = call('RPUSH', PREFIX .. 'queue:' .. mailbox, entry)
   if length == 1 then
     call('ZADD', PREFIX .. 'due', deadline, mailbox)
-    renewed[mailbox] = true
   end
+  puts = puts + 1
   count(mailbox, 'messages_count', 1)
   ring(mailbox)
 end

@@ -4,7 +4,8 @@
 -- that the server was stopped or everybody away: then nobody is dead before he has
 -- had time to say otherwise.
 local LONG_AGO = 4 / 7
--- What one sweep does at most of each kind, so that no script runs for long.
+-- What one sweep looks at of each kind, so that none takes more than some milliseconds;
+-- and the messages that it drops in all.
 local PROCESSES, QUEUES, ENTRIES, GATHERINGS = 10, 100, 1000, 100
 
 local function before(one, other)
@@ -50,8 +51,10 @@ end
 -- Drop what is due; return whether there is more.
 local function drop_queues()
   local due = call('ZRANGEBYSCORE', PREFIX .. 'due', '-inf', NOW, 'LIMIT', 0, QUEUES)
+  local left = ENTRIES
   for _, mailbox in ipairs(due) do
-    drop_due(mailbox, ENTRIES)
+    left = left - drop_due(mailbox, left)
+    if left == 0 then return true end
     local first = call('LINDEX', PREFIX .. 'queue:' .. mailbox, 0)
     if first then
       local _, deadline = string.match(first, HEAD)

@@ -7,7 +7,8 @@
 -- channels it reads, and these, the ones to look at first before the others
 -- Returns nothing where the process is not registered; else {time in ms, feeds,
 -- the entries of the first ask, of the second, ...}.  An ask without entries has
--- its process among those that wait.  What it brought is kept until the next
+-- its process among those that wait; one that is answered with 0 was not looked
+-- at to the end, and is to be asked again.  What it brought is kept until the next
 -- take, for a process whose connection is lost before the answer.
 -- Cost: a command for each channel, and some two for each entry.
 -- An answer that is longer than this is not made longer still.
@@ -44,6 +45,13 @@ local function pop(mailbox, most, into)
   if expired > 0 then count(mailbox, 'messages_expired_count', expired) end
   if got + expired > 0 then count(nil, 'gone', got + expired) end
   return got
+end
+
+local function any_waits(channels)
+  for _, mailbox in ipairs(channels) do
+    if call('EXISTS', PREFIX .. 'queue:' .. mailbox) == 1 then return true end
+  end
+  return false
 end
 
 -- Take for one ask, an equal share out of each queue that has something.
@@ -95,8 +103,15 @@ local function take(ARGV)
       if string.sub(mailbox, -1) == '!' then feeds[#feeds + 1] = feed(PROCESS, mailbox) end
     end
     at = at + 3 + number
-    local into = collect(channels, limit)
-    if #into == 0 then wait(signature, channels) end
+    local before, into = puts, collect(channels, limit)
+    if #into == 0 then
+      -- The answer may be full; or what has expired has given a receipt here.
+      if (bytes >= MOST_BYTES or puts > before) and any_waits(channels) then
+        into = 0
+      else
+        wait(signature, channels)
+      end
+    end
     answer[#answer + 1] = into
   end
   answer[2] = feeds
