@@ -7,7 +7,8 @@ The channel layer between the processes of one machine.
   L{hub_store}: rules without sockets.  L{host} listens.
 - L{desk}, L{sending} and L{inbox} are a process's side: what it asks and sends, and
   what comes to it.
-- L{links}, L{stream}, L{frames} and L{wire} carry the one to the other.
+- L{links}, that is L{local_link} and L{remote_link}, L{stream}, L{frames} and
+  L{wire} carry the one to the other.
 """
 
 from chanserv.layers.ipc.layer import IPCChannelLayer

@@ -95,10 +95,18 @@ class Desk:
         self.link = None
         self.reason = reason
         for operation, weight, answer in undone:
+            if operation[0] == wire.PUT_BACK:
+                # The next is told anew, and first of all.
+                answer.errback(LayerUnavailable(reason))
+                continue
             if operation[0] == wire.BATCH:
                 # Its leases were those of that hub.
-                operation = (*operation[:2], ())
+                operation = (*operation[:2], (), operation[3])
             self._hold(operation, weight, answer)
+
+    def held(self) -> list[wire.Operation]:
+        """What waits for the next hub."""
+        return [operation for _, operation, _, _ in self._held]
 
     def close(self, error: LayerUnavailable) -> None:
         """Fail what waits, and all that comes."""

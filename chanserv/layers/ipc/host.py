@@ -18,7 +18,7 @@ from chanserv.core.mirror import Change
 from chanserv.errors import LayerUnavailable
 from chanserv.layers.ipc import wire
 from chanserv.layers.ipc.hub import Hub
-from chanserv.layers.ipc.links import LocalLink
+from chanserv.layers.ipc.local_link import LocalLink
 from chanserv.layers.ipc.options import HubOptions
 from chanserv.layers.ipc.place import Lock, Place
 from chanserv.layers.ipc.sessions import Session, Sink
@@ -128,8 +128,9 @@ class GuestConnection(Stream):
             self.abort()
             return
         self.put((wire.FAREWELL, lost), 20)
-        self.flush()
         self.transport.unregisterProducer()
+        # All of it, though the transport be full: nobody resumes this any more.
+        self.resumeProducing()
         self.transport.loseConnection()
 
     def _greeted(self, payload: bytes) -> None:
@@ -242,7 +243,7 @@ class Host:
             self._port = self._reactor.listenUNIX(
                 self._place.socket_path, _Guests(self, self._reactor), backlog=BACKLOG, mode=0o600
             )
-        except (CannotListenError, LayerUnavailable) as error:
+        except (CannotListenError, LayerUnavailable, OSError) as error:
             self._lock.release()
             raise LayerUnavailable(f"cannot host the hub of an IPC layer: {error}") from None
         if not self.hub.is_open:

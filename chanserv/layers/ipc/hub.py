@@ -45,9 +45,6 @@ DELIVERY_BYTES: Final = 1024 * 1024
 more: what is on its way to each process stays small, and a large message keeps
 the others waiting for no longer than it takes to copy it."""
 
-_AROUND: Final = 100
-"""Bytes around a message as it is delivered, roughly."""
-
 SERVED_AT_ONCE: Final = 1_000
 """Receives served before the reactor gets a turn: two readers within the host
 that answer each other would otherwise never let it go on."""
@@ -360,15 +357,20 @@ class Hub:
         taken = store.take(channels, 1, now)
         if limit == 1 or not taken:
             return taken
-        while len(taken) < limit:
-            held = sum(len(data_of(parcel)) + _AROUND for parcel in taken)
+        held = _bytes_of(taken[0])
+        while len(taken) < limit and held < DELIVERY_BYTES:
             # As many as there is room for, should the next be like these.
-            step = (DELIVERY_BYTES - held) * len(taken) // (held + 1)
-            if step <= 0:
-                break
+            step = max(1, (DELIVERY_BYTES - held) * len(taken) // held)
             step = min(step, limit - len(taken), 8 * len(taken))
             more = store.take(channels, step, now)
-            taken += more
+            for place, parcel in enumerate(more):
+                if held >= DELIVERY_BYTES:
+                    # They are larger than those.
+                    for unwanted in reversed(more[place:]):
+                        store.put_back(unwanted)
+                    break
+                held += _bytes_of(parcel)
+                taken.append(parcel)
             if len(more) < step:
                 break
         return taken
@@ -418,3 +420,8 @@ class Hub:
         self._timer_at = NEVER
         self._store.expire(self.now())
         self.attend()
+
+
+def _bytes_of(parcel: Parcel) -> int:
+    """Those of a message, with what is around it as it is delivered, roughly."""
+    return len(data_of(parcel)) + 100

@@ -97,6 +97,7 @@ class Inbox:
         # and how many such receives the hub may not know of yet.
         self._kept: list[Sequence[Any]] = []
         self._withdrawn = 0
+        self._quiet: Deferred[None] | None = None
         # Those of them that are on their way back to the hub.
         self._given_back = 0
 
@@ -167,10 +168,15 @@ class Inbox:
         answer.addBoth(self._withdrawal_done, self._era)
         self._tell((wire.CANCEL, waiting.number), answer=answer)
 
-    def _withdrawal_done(self, _result: object, era: int) -> None:
-        if era == self._era:
-            self._withdrawn -= 1
+    def _withdrawal_done(self, result: object, era: int) -> None:
+        if era != self._era:
+            return
+        self._withdrawn -= 1
+        # A connection that fails would take with it what it is given back: that
+        # is for the next.
+        if not isinstance(result, Failure):
             self._give_back()
+        self._see_whether_quiet()
 
     def _hand_on(self, now: float) -> None:
         """Give what is kept to those who wait for it."""
@@ -331,13 +337,30 @@ class Inbox:
         self._withdrawn = self._given_back = 0
         # Who sent what was on lease has been told that it is lost.
         self._kept = [item for item in self._kept if not item[3]]
+        self._see_whether_quiet()
 
-    def close(self, error: LayerUnavailable) -> None:
-        """Fail all who wait."""
+    def close(self, error: LayerUnavailable) -> Deferred[None]:
+        """
+        Fail all who wait.
+
+        @return: fires when nothing more can be on its way to them, and all that
+            was has gone back; or the hub is lost.
+        """
         waiting, self._waiting = self._waiting, {}
         for one in waiting.values():
             one.fire(Failure(error))  # type: ignore[no-untyped-call]
             self._withdraw(one)
+        quiet: Deferred[None] = Deferred()
+        self._quiet = quiet
+        self._see_whether_quiet()
+        return quiet
+
+    def _see_whether_quiet(self) -> None:
+        if self._quiet is None or self._withdrawn:
+            return
+        self._give_back()
+        quiet, self._quiet = self._quiet, None
+        quiet.callback(None)
 
     def _hub_time(self) -> float:
         return self._clock.seconds() + self._ahead

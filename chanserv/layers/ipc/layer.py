@@ -35,6 +35,7 @@ from chanserv.layers.ipc.inbox import Inbox
 from chanserv.layers.ipc.links import ANSWER_TIMEOUT, Link, Parting
 from chanserv.layers.ipc.options import HubOptions, differences
 from chanserv.layers.ipc.place import Place
+from chanserv.layers.ipc.remote_link import PARTING_TIMEOUT
 from chanserv.layers.ipc.seat import Seat
 from chanserv.layers.ipc.sending import Sending, weight_of
 from chanserv.layers.served_store import closed
@@ -127,6 +128,7 @@ class IPCChannelLayer:
         self.expiry = self._options.expiry
         self.group_expiry = self._options.group_expiry
         self._name = prefix
+        self._reactor = reactor
         self._has_begun = False
         self._had_hub = False
         self._closing: Deferred[None] | None = None
@@ -256,9 +258,12 @@ class IPCChannelLayer:
         if self._closing is None:
             self._closing = Deferred()
             error = closed()
-            self._inbox.close(error)
             self._desk.close(error)
-            self._seat.close().addBoth(self._closed, self._closing)
+            quiet = self._inbox.close(error)
+            if not quiet.called:
+                quiet.addTimeout(PARTING_TIMEOUT, self._reactor)
+            quiet.addBoth(lambda _: self._seat.close())
+            quiet.addBoth(self._closed, self._closing)
         waiting: Deferred[None] = Deferred()
         self._closing.addBoth(_pass_on, waiting)
         return waiting
@@ -303,8 +308,8 @@ class IPCChannelLayer:
     def hub_lost(self, parting: Parting) -> None:
         """See L{chanserv.layers.ipc.seat.Occupant}."""
         self._inbox.hub_lost()
-        receipts = self._sending.hub_lost(parting.undone, parting.lost is not None)
         self._desk.lost(str(parting.reason), parting.undone)
+        receipts = self._sending.hub_lost(self._desk.held(), parting.lost is not None)
         if parting.lost is None:
             self._log.warn(
                 "The hub of the IPC layer {name} is gone, with all that waited there, {load} "

@@ -23,9 +23,11 @@ from twisted.python.failure import Failure
 from chanserv.errors import LayerUnavailable
 from chanserv.layers.ipc import wire
 from chanserv.layers.ipc.host import Host
-from chanserv.layers.ipc.links import ANSWER_TIMEOUT, Link, LocalLink, Parting, RemoteLink
+from chanserv.layers.ipc.links import ANSWER_TIMEOUT, Link, Parting
+from chanserv.layers.ipc.local_link import LocalLink
 from chanserv.layers.ipc.options import HubOptions
 from chanserv.layers.ipc.place import Lock, Place
+from chanserv.layers.ipc.remote_link import RemoteLink
 from chanserv.layers.ipc.sessions import Sink
 
 FIRST_WAIT: Final = 0.01

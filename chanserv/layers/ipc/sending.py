@@ -24,7 +24,6 @@ from chanserv.errors import (
     MessageTooLarge,
 )
 from chanserv.layers.ipc import wire
-from chanserv.layers.ipc.links import Undone
 from chanserv.layers.ipc.stream import FRAME_BYTES
 from chanserv.messages import Forget, GroupSend, Message, Operation, Outcome, Send, seal
 from chanserv.names import check_channel, check_group, check_receipt
@@ -112,15 +111,15 @@ class Sending:
         """The hub has been flushed: it owes nothing."""
         self._outstanding.clear()
 
-    def hub_lost(self, undone: Iterable[Undone], is_counted: bool) -> int:
+    def hub_lost(self, held: Iterable[wire.Operation], is_counted: bool) -> int:
         """
         Note that a hub is gone.
 
-        @param undone: what is asked of the next one, with its receipts.
+        @param held: what is asked of the next one, with its receipts.
         @param is_counted: whether the hub itself has counted what was lost.
         @return: how many receipts it owed.
         """
-        still_asked = [receipt for one in undone for receipt in _receipts_of(one[0])]
+        still_asked = [receipt for operation in held for receipt in _receipts_of(operation)]
         for receipt in still_asked:
             self._outstanding.answered(_HUB, receipt)
         receipts = self._outstanding.lost(_HUB)
@@ -208,7 +207,8 @@ class Sending:
             for receipt in _receipts_of((wire.BATCH, operations)):
                 self._outstanding.asked(_HUB, receipt)
             settled = leases if number == len(parts) else []
-            answer = self._post((wire.BATCH, operations, settled), sum(map(weight_of, operations)))
+            batch = (wire.BATCH, operations, settled, number > 1)
+            answer = self._post(batch, sum(map(weight_of, operations)))
             if settled:
                 answer.addErrback(self._not_settled, settled)
             answer.addBoth(finished, part)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from chanserv.core.mirror import Change
 from chanserv.layers.ipc import wire
@@ -48,9 +48,10 @@ class Session:
     @ivar readers: its waiting receives, by their numbers.
     @ivar mailboxes: those that it owns: it was the last to receive from them.
     @ivar is_paused: whether it takes nothing at the moment.
+    @ivar full: the channels that its last batch found full, and what it was told.
     """
 
-    __slots__ = ("is_host", "is_paused", "mailboxes", "name", "readers", "sink")
+    __slots__ = ("full", "is_host", "is_paused", "mailboxes", "name", "readers", "sink")
 
     def __init__(self, sink: Sink, name: str, is_host: bool) -> None:
         """
@@ -63,3 +64,4 @@ class Session:
         self.readers: dict[int, HubReader] = {}
         self.mailboxes: set[str] = set()
         self.is_paused = False
+        self.full: dict[str, tuple[Any, ...]] = {}

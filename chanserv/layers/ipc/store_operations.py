@@ -7,10 +7,11 @@ from typing import Any
 
 from chanserv.core.ledger import Ledger
 from chanserv.core.mailbox import Parcel
-from chanserv.errors import ChannelLayerError
+from chanserv.errors import ChannelFull, ChannelLayerError
 from chanserv.layers.ipc import wire
 from chanserv.layers.ipc.hub_store import Body, HubStore, as_message
 from chanserv.layers.ipc.sessions import Session
+from chanserv.names import mailbox_of
 
 
 class StoreOperations:
@@ -53,14 +54,31 @@ class StoreOperations:
         now: float,
         operations: Sequence[wire.Operation],
         settled: Sequence[tuple[int, int]],
+        goes_on: bool,
     ) -> list[tuple[int, Any]] | None:
-        """See L{wire.BATCH}."""
+        """
+        See L{wire.BATCH}.
+
+        A reader may have made room since the part of the batch before this: what
+        was full then is full for the rest, see L{chanserv.core.batch}.
+        """
+        full = session.full
+        if not goes_on:
+            full.clear()
         failed = []
         for index, operation in enumerate(operations):
+            if full and operation[0] == wire.SEND:
+                error = full.get(mailbox_of(operation[1]))
+                if error is not None:
+                    failed.append((index, error))
+                    continue
             try:
                 self._batched[operation[0]](session, now, *operation[1:])
-            except ChannelLayerError as error:
-                failed.append((index, wire.written_error(error)))
+            except ChannelLayerError as refusal:
+                written = wire.written_error(refusal)
+                failed.append((index, written))
+                if isinstance(refusal, ChannelFull):
+                    full[refusal.channel] = written
         if settled:
             self.settle(session, now, settled)
         return failed or None

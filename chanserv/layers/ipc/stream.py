@@ -122,7 +122,14 @@ class Stream(Protocol):
     def flush(self) -> None:
         """Send what has been put here, as far as the transport takes it."""
         while self._outgoing and not self._transport_is_full and not self.is_over:
-            write_promptly(self.transport, framed(packed(self._outgoing.take())))
+            try:
+                frame = framed(packed(self._outgoing.take()))
+            except ValueError:
+                # What never comes through must not leave others without an answer.
+                self._log.failure("A connection of an IPC layer is cut")
+                self.abort()
+                return
+            write_promptly(self.transport, frame)
         self._consider()
 
     def unsent(self) -> int:

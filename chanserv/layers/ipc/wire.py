@@ -52,8 +52,9 @@ SEND_GROUP: Final = 1
 FORGET: Final = 2
 """channel"""
 BATCH: Final = 3
-"""list of the three above, list of leases as of L{SETTLE}; the result is a list
-of [index, error] for those operations that failed"""
+"""list of the three above, list of leases as of L{SETTLE}, whether this goes on with
+the batch before; the result is a list of [index, error] for those operations that
+failed"""
 SETTLE: Final = 4
 """list of [lease, index of the outcome]"""
 RECEIVE: Final = 5
