@@ -2,81 +2,22 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.defer import CancelledError, gatherResults
 from twisted.internet.task import deferLater
-from twisted.logger import globalLogPublisher
 
 from chanserv.errors import ChannelFull, LayerUnavailable
 from chanserv.layers.redis.layer import RedisChannelLayer
 from chanserv.layers.redis.programs import ALL, LIBRARY
 from chanserv.messages import Forget, GroupSend, Outcome, Send
 from chanserv.names import mailbox_of
-from chanserv.testing.contract.case import ENOUGH, LayerCase
-from tests.layers.redis.proxies import Proxy
-from tests.layers.redis.stores import STEP, StoresCase, has_heard, the_reactor, without_functions
+from chanserv.testing.contract.case import ENOUGH
+from tests.layers.redis.cases import BehindProxy, RedisCase
+from tests.layers.redis.stores import STEP, has_heard, the_reactor, without_functions
 from tests.redis_servers import RedisServer, redis_server, redis_servers
-
-
-class RedisCase(StoresCase, LayerCase):
-    """What these tests share."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.logged: list[Any] = []
-        globalLogPublisher.addObserver(self.logged.append)
-        self.addCleanup(globalLogPublisher.removeObserver, self.logged.append)
-
-    def said(self, text: str) -> bool:
-        """Whether the log holds an event whose format has C{text}."""
-        return any(text in (event.get("log_format") or "") for event in self.logged)
-
-    async def layer(self, **config: Any) -> RedisChannelLayer:
-        layer: Any = await super().layer(**config)
-        return layer
-
-    async def peer(self, layer: Any) -> RedisChannelLayer:
-        other: Any = await super().peer(layer)
-        return other
-
-    async def eventually(self, condition: Any) -> None:
-        """Wait until C{condition}, a plain function, is true."""
-
-        async def holds() -> bool:
-            return bool(condition())
-
-        await self.until(holds)
-
-    async def received(self, waiting: Deferred[Any]) -> list[Any]:
-        """The messages of a receive."""
-        return [dict(delivery.message) for delivery in await waiting]
-
-    async def restart(self, server: RedisServer) -> None:
-        """Kill a server, start it empty, and wait until all layers have put back what they know."""
-        shards = [
-            shard
-            for layer in self.living
-            for shard in layer._shards
-            if str(server.path) in shard.name
-        ]
-        before = [shard._run_id for shard in shards]
-        server.restart()
-        await self.eventually(
-            lambda: all(
-                shard.greeted and shard._run_id != run_id and shard._bell.up
-                for shard, run_id in zip(shards, before, strict=True)
-            )
-        )
-        await self.pause()
-
-    def raw(self, *words: Any, server: int = 0) -> bytes:
-        """What a server answers, in its protocol."""
-        return self.servers[server].command(*words)
 
 
 class GroupsCostByProcess(RedisCase):
@@ -129,23 +70,8 @@ class GroupsCostByProcess(RedisCase):
         self.assertEqual(set(delivery.recipients), set(names))
 
 
-class AnswersThatAreLost(RedisCase):
+class AnswersThatAreLost(BehindProxy):
     """The layer behind a proxy, which cuts connections as it is told."""
-
-    async def behind_proxy(self, **config: Any) -> tuple[RedisChannelLayer, RedisChannelLayer]:
-        """A layer that has begun to wait behind the proxy, and one beside it."""
-        folder = tempfile.TemporaryDirectory(prefix="cs-", dir="/tmp")
-        self.addCleanup(folder.cleanup)
-        (server,) = self.servers
-        assert server.path is not None
-        self.proxy = Proxy(server.path, Path(folder.name) / "p")
-        self.addCleanup(self.proxy.stop)
-        beside = await self.layer(**config)
-        self.config = {**self.config, "hosts": [self.proxy.url]}
-        behind = await self.peer(beside)
-        await behind.global_statistics()
-        await self.pause()
-        return behind, beside
 
     async def test_what_a_take_brought_whose_answer_was_lost_is_handed_out_once(self) -> None:
         behind, beside = await self.behind_proxy()
