@@ -222,7 +222,7 @@ class Receiving:
                 rest = self._hand_out(shard, watch, rest)
             back += rest
         if back:
-            shard.put_back(back)
+            shard.leased.put_back(back)
 
     def _delivery(self, shard: Shard, entry: Entry) -> Delivery | None:
         """What is handed out; L{None} where nobody can use it."""
@@ -237,7 +237,7 @@ class Receiving:
         if not recipients:
             # All members have left since it was sent.
             if entry.lease is not None:
-                shard.settle(entry.lease, Outcome.SETTLED)
+                shard.leased.settle(entry.lease, Outcome.SETTLED)
             return None
         lease = entry.lease
         if lease is None:
@@ -251,7 +251,7 @@ class Receiving:
             if self.gathered is not None:
                 self.gathered.append((shard, lease, outcome))
             else:
-                shard.settle(lease, outcome)
+                shard.leased.settle(lease, outcome)
 
         return settle
 
@@ -263,7 +263,7 @@ class Receiving:
             error=error,
         )
         if entry.lease is not None:
-            shard.settle(entry.lease, "useless")
+            shard.leased.settle(entry.lease, "useless")
         else:
             shard.post(("u", entry.mailbox)).addErrback(shard.complain)
 

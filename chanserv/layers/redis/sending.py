@@ -17,13 +17,13 @@ from twisted.internet.defer import Deferred
 
 from chanserv.core.outstanding import Outstanding
 from chanserv.errors import ChannelFull, ChannelLayerError, LayerUnavailable
+from chanserv.layers.redis.leased import joined, settling
 from chanserv.layers.redis.places import Places
 from chanserv.layers.redis.preparing import Prepared, Preparing
 from chanserv.layers.redis.programs import REACH
 from chanserv.layers.redis.protocol import Word
 from chanserv.layers.redis.shard import Shard
 from chanserv.layers.redis.turns import Turns, all_done
-from chanserv.layers.redis.unsettled import joined, settling
 from chanserv.messages import Forget, GroupSend, Message, Operation, Outcome, Send
 from chanserv.names import mailbox_of
 
@@ -190,7 +190,7 @@ class Sending:
             for _, lease, outcome in settled:
                 # Nobody knows whether it was done.  Should it turn out that it
                 # was not, those who wait for an answer are told.
-                shard.not_settled(lease, (Outcome.LOST if prepared else outcome).value)
+                shard.leased.not_settled(lease, (Outcome.LOST if prepared else outcome).value)
             return
         for found in results:
             place, made = prepared[found[0]]

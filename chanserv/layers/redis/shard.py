@@ -28,6 +28,7 @@ from chanserv.layers.redis.connection import Connection
 from chanserv.layers.redis.entry import Entry
 from chanserv.layers.redis.held import Commands
 from chanserv.layers.redis.house import House
+from chanserv.layers.redis.leased import Leased, joined
 from chanserv.layers.redis.leases import DEFAULT_LEASES, Leases
 from chanserv.layers.redis.mending import Mending, run_id_of
 from chanserv.layers.redis.posts import Posts, Results
@@ -38,7 +39,6 @@ from chanserv.layers.redis.signatures import KNOWN_FOR, Signatures
 from chanserv.layers.redis.space import Space
 from chanserv.layers.redis.subscription import Subscription
 from chanserv.layers.redis.takes import Ask, Found, Takes
-from chanserv.layers.redis.unsettled import Leased, Unsettled, joined, putting_back, settling
 
 TAKE_AGAIN: Final = 1.0
 """Seconds before the next take when the server has refused one, out of memory
@@ -56,6 +56,7 @@ class Shard:
     One server, as one layer object uses it.
 
     @ivar name: the server's name, the same in all processes.
+    @ivar leased: settles what was taken, or puts it back.
     @ivar complain: an errback for what nobody waits for.
     @ivar taking: whether a take is under way.
     @ivar greeted: whether this process is registered there, on this connection.
@@ -102,7 +103,7 @@ class Shard:
         self._beating: IDelayedCall | None = None
         self._beat_under_way = False
         self._posts = Posts(reactor, partial(self._call, POST))
-        self._unsettled = Unsettled()
+        self.leased = Leased(server.name, self.post, self.complain)
         self._signatures = Signatures()
         self._takes = Takes(process, self._signatures)
         self._mending = Mending(self, house, (process, space.kept))
@@ -243,47 +244,6 @@ class Shard:
         if self._connection.up:
             self._register_again()
 
-    # Settling
-
-    def settle(self, lease: str, outcome: str) -> None:
-        """Settle what was taken, now or when it can be."""
-        self._do({lease: settling(lease, outcome)})
-
-    def not_settled(self, lease: str, outcome: str) -> None:
-        """Note that a trip has failed which was to settle C{lease}: it is C{outcome}."""
-        self._unsettled.add(lease, settling(lease, outcome))
-
-    def put_back(self, entries: Sequence[Entry]) -> None:
-        """Put back, in their order, what was taken and is wanted by nobody."""
-        leased = {
-            entry.lease: putting_back(entry.lease, entry.raw)
-            for entry in reversed(entries)
-            if entry.lease is not None
-        }
-        words = joined(putting_back(entry.lease, entry.raw) for entry in reversed(entries))
-        putting = self.post(words, len(entries))
-        putting.addErrback(self._not_put_back, leased, len(entries) - len(leased))
-
-    def _not_put_back(self, failure: Failure, leased: Leased, others: int) -> None:
-        self._unsettled.add_all(leased)
-        self.complain(failure)
-        if others:
-            self._log.error(
-                "{count} messages from Redis {name} are lost: they were taken for a receive "
-                "that was cancelled, and could not be put back",
-                count=others,
-                name=self.name,
-            )
-
-    def _do(self, operations: Leased) -> None:
-        """Do operations on leases, now or when they can be done."""
-        doing = self.post(joined(operations.values()), len(operations))
-        doing.addErrback(self._not_done, operations)
-
-    def _not_done(self, failure: Failure, operations: Leased) -> None:
-        self._unsettled.add_all(operations)
-        self.complain(failure)
-
     def forget(self, signature: str) -> None:
         """Nobody here reads by C{signature} any more."""
         self._signatures.forget(signature)
@@ -331,12 +291,12 @@ class Shard:
                 await self._mending.tell_lost(run, entries)
         # Not before: should this connection break, the next one mends it all.
         self._born, self._run_id = born, run_id
-        failed = self._unsettled.take()
+        failed = self.leased.take()
         if known and failed:
             try:
                 await run(OPERATE, (self._process, self._space.kept, *joined(failed.values())))
             except ChannelLayerError:
-                self._unsettled.add_all(failed)
+                self.leased.keep(failed)
                 raise
         self._takes.done()
         self._reactor.callLater(0, self._greeted, entries, self._losses)
@@ -393,6 +353,8 @@ class Shard:
         self._beat_under_way = False
         if isinstance(answer, Failure):
             self.complain(answer)
+        elif self._stopping:
+            pass
         elif answer is None:
             if self.greeted:
                 self._log.warn(
@@ -401,13 +363,12 @@ class Shard:
                 self._register_again()
         else:
             self._set_clock(answer[0])
-            if self._unsettled and not self._stopping:
-                # Refused, say for want of memory.
-                self._do(self._unsettled.take())
+            # What was refused, say for want of memory.
+            self.leased.again()
             for signature in answer[2]:
                 self._signatures.lost(signature.decode())
                 self._house.silenced(self, signature.decode())
-            if answer[1] and not self._stopping:
+            if answer[1]:
                 return self.beat()
         return None
 
@@ -424,7 +385,7 @@ class Shard:
 
     def _heard(self, _: bytes, signature: bytes) -> None:
         if signature == b"flush":
-            self._unsettled.clear()
+            self.leased.clear()
             self._house.flushed()
             self._ask_for_news()
         elif signature == b"members":

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from chanserv.errors import ChannelFull
+from twisted.internet.defer import Deferred
+
+from chanserv.errors import ChannelFull, LayerUnavailable
 from chanserv.layers.redis.entry import Entry
+from chanserv.layers.redis.leased import Leased, joined, settling
 from chanserv.layers.redis.mirrors import Mirrors
-from chanserv.layers.redis.unsettled import Unsettled, joined, putting_back, settling
 from chanserv.messages import GroupSend, Outcome, Send
 from chanserv.testing.contract.case import ENOUGH
 from tests.layers.redis.cases import BehindProxy, RedisCase
@@ -101,7 +103,7 @@ class Leases(RedisCase):
         delivery = await self.take_one(layer, "channel")
         entry = self.entry(layer)
         delivery.settle()
-        layer._shards[0].put_back([entry])
+        layer._shards[0].leased.put_back([entry])
         self.assertEqual(await self.read(layer, "channel"), [])
         self.assertEqual(await self.read_messages(layer, "process!"), [{"receipt": "settled"}])
 
@@ -111,7 +113,7 @@ class Leases(RedisCase):
         delivery = await self.take_one(layer, "channel")
         entry = self.entry(layer)
         for _ in range(2):
-            layer._shards[0].put_back([entry])
+            layer._shards[0].leased.put_back([entry])
         again = await self.take_one(layer, "channel")
         delivery.settle()
         again.settle()
@@ -125,8 +127,8 @@ class Leases(RedisCase):
         entry = self.entry(layer)
         self.raw("CONFIG", "SET", "maxmemory", 1)
         try:
-            layer._shards[0].put_back([entry])
-            await self.eventually(lambda: bool(layer._shards[0]._unsettled))
+            layer._shards[0].leased.put_back([entry])
+            await self.eventually(lambda: bool(layer._shards[0].leased))
         finally:
             self.raw("CONFIG", "SET", "maxmemory", 0)
         await layer._shards[0].beat()
@@ -242,12 +244,23 @@ def test_changes_from_another_shard_than_the_mailboxs_own_do_not_count() -> None
 
 
 def test_operations_that_failed_are_done_again_once_and_the_last_word_counts() -> None:
-    unsettled = Unsettled()
-    unsettled.add("1:0", settling("1:0", "settled"))
-    unsettled.add("1:1", putting_back("1:1", b"raw"))
-    failed = unsettled.take()
-    assert not unsettled
-    assert joined(failed.values()) == ["t", "1:0", "settled", "b", "1:1", b"raw"]
-    unsettled.add("1:0", settling("1:0", "lost"))
-    unsettled.add_all(failed)
-    assert unsettled.take()["1:0"] == ("t", "1:0", "lost")
+    posted: list[tuple[list[Any], Deferred[Any]]] = []
+
+    def post(words: Any, count: int) -> Deferred[Any]:
+        posted.append((list(words), Deferred()))
+        return posted[-1][1]
+
+    complaints: list[Any] = []
+    leased = Leased("there", post, complaints.append)
+    leased.settle("1:0", "settled")
+    leased.again()
+    assert len(posted) == 1, "what is under way is not done again"
+    posted[0][1].errback(LayerUnavailable("gone"))
+    leased.not_settled("1:1", "lost")
+    leased.again()
+    assert posted[1][0] == ["t", "1:0", "settled", "t", "1:1", "lost"]
+    leased.not_settled("1:0", "lost")
+    posted[1][1].errback(LayerUnavailable("gone"))
+    assert joined(leased.take().values()) == [*settling("1:0", "lost"), *settling("1:1", "lost")]
+    assert not leased
+    assert len(complaints) == 2
