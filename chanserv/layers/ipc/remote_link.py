@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
@@ -207,17 +207,9 @@ class RemoteLink(Stream):
         if self.is_over:
             return
         self._leaving = self._reactor.callLater(PARTING_TIMEOUT, self.abort)
-        # When the hub has heard of all receives that were cancelled, what was on
-        # its way to them has come here, and goes back before this process leaves.
-        self._tell_then((wire.SETTLE, ()), self._leave)
-
-    def _leave(self, _result: object) -> None:
-        self._tell_then((wire.LEAVE,), self._hang_up)
-
-    def _tell_then(self, operation: wire.Operation, then: Callable[[object], None]) -> None:
-        answer: Deferred[None] = Deferred()
-        answer.addBoth(then)
-        self.tell(operation, answer=answer)
+        parted: Deferred[None] = Deferred()
+        parted.addBoth(self._hang_up)
+        self.tell((wire.LEAVE,), answer=parted)
 
     def _hang_up(self, _result: object) -> None:
         if not self.is_over:
