@@ -138,11 +138,16 @@ class Shard:
         said: Deferred[Any] = succeed(None)
         if self.greeted:
             self.greeted = False
-            said = self._run(BYE, self._process)
+            said = self._say_bye()
             said.addTimeout(BYE_TIMEOUT, self._reactor)
             said.addErrback(self.complain)
         said.addCallback(lambda _: DeferredList([self._connection.stop(), self._bell.stop()]))
         return said.addCallback(lambda _: None)
+
+    def _say_bye(self) -> Deferred[Any]:
+        """Have the store end this process, part by part."""
+        saying = self._run(BYE, self._process)
+        return saying.addCallback(lambda over: None if over else self._say_bye())
 
     @property
     def down(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 
 from chanserv.errors import ChannelFull, LayerUnavailable
 from chanserv.layers.redis.entry import Entry
@@ -165,6 +165,30 @@ class Leases(RedisCase):
         await owner._shards[0].operate(("d", "process!"))
         await self.kill_peer(owner)
         self.assertEqual(await layer.group_channels("group"), [])
+
+    async def test_the_memberships_of_a_large_server_end_part_by_part(self) -> None:
+        layer = await self.layer()
+        await layer.global_statistics()
+        for end in (self.close_it, self.kill_peer):
+            owner = await self.peer(layer)
+            self.leave(owner.receive(["process!"]))
+            await self.pause()
+            names = [f"process!{number}" for number in range(2500)]
+            await gatherResults([layer.group_add("all", name) for name in names])
+            await gatherResults(
+                [layer.group_add(f"group{name[8:]}", name) for name in names[:1200]]
+            )
+            self.assertEqual(len(await layer.group_channels("all")), len(names))
+            await end(owner)
+            for group in ("all", "group0", "group1199"):
+                self.assertEqual(await layer.group_channels(group), [])
+            left = self.raw("KEYS", f"{self.config['prefix']}*process!*").decode()
+            kinds = {line.split(":")[1] for line in left.split() if "process!" in line}
+            # The names of those who listened last a while.
+            self.assertLessEqual(kinds, {"listeners"})
+
+    async def close_it(self, peer: Any) -> None:
+        await peer.close()
 
     async def test_counts_that_are_made_anew_have_a_time_to_live(self) -> None:
         layer = await self.layer()

@@ -38,14 +38,17 @@ local function end_reader(process)
   call('ZREM', PREFIX .. 'alive', process)
 end
 
--- Its mailboxes end, and with them the memberships.
+-- Its mailboxes end, and with them the memberships; return whether that is over.
 local function end_owner(process)
   local key = PREFIX .. 'owns:' .. process
   for _, mailbox in ipairs(call('SMEMBERS', key)) do
-    if call('GET', PREFIX .. 'owner:' .. mailbox) == process then end_mailbox(mailbox) end
+    if call('GET', PREFIX .. 'owner:' .. mailbox) == process and not end_mailbox(mailbox) then
+      return false
+    end
   end
   call('DEL', key)
   call('ZREM', PREFIX .. 'owners', process)
+  return true
 end
 
 -- Drop what is due; return whether there is more.
@@ -102,7 +105,13 @@ local function sweep(reader_lease, owner_lease)
   local dead = call('ZRANGEBYSCORE', alive, '-inf', NOW, 'LIMIT', 0, PROCESSES)
   for _, process in ipairs(dead) do end_reader(process) end
   local gone = call('ZRANGEBYSCORE', owners, '-inf', NOW, 'LIMIT', 0, PROCESSES)
-  for _, process in ipairs(gone) do end_owner(process) end
+  local owners_left = #gone == PROCESSES
+  for _, process in ipairs(gone) do
+    if not end_owner(process) then
+      owners_left = true
+      break
+    end
+  end
   local queues, members = drop_queues(), drop_members()
-  return #dead == PROCESSES or #gone == PROCESSES or queues or members
+  return #dead == PROCESSES or owners_left or queues or members
 end
