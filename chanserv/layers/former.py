@@ -76,27 +76,51 @@ class Former:
 
     @ivar present: the dotted path of what serves in its place.
     @ivar without_meaning: keys of C{CONFIG} that there is no use for here.
+    @ivar of_connections: the same of C{connection_kwargs} in it.
     @ivar translated: makes our C{CONFIG} of the old one, a copy of which it is
         given to change.
     """
 
     present: str
     without_meaning: frozenset[str] = frozenset()
+    of_connections: frozenset[str] = frozenset()
     translated: Callable[[Config], Config] = _unchanged
 
+
+_OF_REDIS_PY: Final = frozenset(
+    {
+        "charset",
+        "decode_responses",
+        "encoding",
+        "encoding_errors",
+        "errors",
+        "max_connections",
+        "min_other_sentinels",
+        "parser_class",
+        "retry_on_timeout",
+        "socket_keepalive",
+        "socket_keepalive_options",
+        "socket_read_size",
+    }
+)
+"""What redis-py's connections took, and ours decide for themselves: a server that is silent
+is noticed without keep-alive packets, bytes stay bytes, and the connections are two."""
 
 FORMER_BACKENDS: Final[Mapping[str, Former]] = {
     "asgi_ipc.IPCChannelLayer": Former(
         "chanserv.layers.IPCChannelLayer",
         frozenset({"message_memory", "channel_memory", "group_memory"}),
     ),
-    "asgi_redis.RedisChannelLayer": Former("chanserv.layers.RedisChannelLayer", translated=_redis),
+    "asgi_redis.RedisChannelLayer": Former(
+        "chanserv.layers.RedisChannelLayer", of_connections=_OF_REDIS_PY, translated=_redis
+    ),
     "asgi_redis.RedisLocalChannelLayer": Former(
-        "chanserv.layers.RedisLocalChannelLayer", translated=_redis
+        "chanserv.layers.RedisLocalChannelLayer", of_connections=_OF_REDIS_PY, translated=_redis
     ),
     "asgi_redis.RedisSentinelChannelLayer": Former(
         "chanserv.layers.RedisChannelLayer",
         frozenset({"sentinel_refresh_interval"}),
+        _OF_REDIS_PY,
         _sentinels,
     ),
     "asgiref.inmemory.ChannelLayer": Former("chanserv.layers.MemoryChannelLayer"),
@@ -119,7 +143,7 @@ def present_backend(backend: str, config: Mapping[str, Any]) -> tuple[str, Mappi
         former=backend,
         present=former.present,
     )
-    left_out = sorted(former.without_meaning.intersection(config))
+    kept, left_out = _with_meaning(config, former)
     if left_out:
         _log.info(
             "CONFIG of {present} has no use for {keys}, which {former} had: take it out",
@@ -127,8 +151,19 @@ def present_backend(backend: str, config: Mapping[str, Any]) -> tuple[str, Mappi
             former=backend,
             present=former.present,
         )
-    kept = {key: value for key, value in config.items() if key not in left_out}
     return former.present, former.translated(kept)
+
+
+def _with_meaning(config: Mapping[str, Any], former: Former) -> tuple[Config, list[str]]:
+    """What of C{config} there is a use for, and the names of what there is not."""
+    left_out = sorted(former.without_meaning.intersection(config))
+    kept = {key: value for key, value in config.items() if key not in left_out}
+    kwargs = kept.get("connection_kwargs")
+    if isinstance(kwargs, Mapping):
+        inside = sorted(former.of_connections.intersection(kwargs))
+        kept["connection_kwargs"] = {key: kwargs[key] for key in kwargs if key not in inside}
+        left_out += [f"{key} of connection_kwargs" for key in inside]
+    return kept, left_out
 
 
 def _is_installed(backend: str) -> bool:

@@ -161,6 +161,21 @@ def test_keys_without_a_meaning_here_are_named_once(log: list[str]) -> None:
     assert config == {"prefix": "x", "message_memory": 1, "group_memory": 2}
 
 
+@pytest.mark.parametrize(
+    "backend", [backend for backend in sorted(FORMER_BACKENDS) if "asgi_redis" in backend]
+)
+def test_what_only_redis_py_had_a_use_for_is_named_once(backend: str, log: list[str]) -> None:
+    kwargs = {"socket_timeout": 10, "socket_keepalive": True, "max_connections": 5}
+    config = {"connection_kwargs": kwargs, "services": ["main"]}
+    if "Sentinel" not in backend:
+        del config["services"]
+    assert make(backend, **config) is not None
+    (line,) = [one for one in log if "no use for" in one]
+    assert "max_connections of connection_kwargs, socket_keepalive of connection_kwargs" in line
+    assert kwargs == {"socket_timeout": 10, "socket_keepalive": True, "max_connections": 5}
+    assert present_backend(backend, config)[1]["connection_kwargs"] == {"socket_timeout": 10}
+
+
 @pytest.mark.parametrize("backend", sorted(FORMER_BACKENDS))
 def test_keys_that_never_had_a_meaning_are_refused(backend: str) -> None:
     services = {"services": ["one"]} if "Sentinel" in backend else {}
