@@ -181,10 +181,19 @@ def test_workers_come_and_go_under_open_sockets_that_lose_nothing(site: Split) -
             await asyncio.sleep(0.002)
         raise AssertionError("it was never done")
 
+    async def browse(done: asyncio.Event) -> int:
+        """Ask for one page after the other, all of which are to come."""
+        pages = 0
+        while not done.is_set():
+            assert status_of(await get(front.port)) == 200
+            pages += 1
+        return pages
+
     async def visit() -> None:
         done = asyncio.Event()
         sockets = [await Socket.open(front.port) for _ in range(10)]
         talks = [asyncio.create_task(talk(socket, done)) for socket in sockets]
+        talks += [asyncio.create_task(browse(done)) for _ in range(4)]
         for _ in range(2):
             following = site.begin_worker()
             await eventually("the new worker is ready", following.is_ready)
