@@ -4,6 +4,7 @@ The host: the process that holds the lock, keeps the hub and listens for guests.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -204,7 +205,6 @@ class Host:
         options: HubOptions,
         reactor: Any,
         clock: Any,
-        pid: int,
         expected: int = 0,
         waited: int = 0,
     ) -> None:
@@ -222,7 +222,6 @@ class Host:
         self._lock = lock
         self._options = options.written()
         self._reactor = reactor
-        self._pid = pid
         self._port: Any = None
         self._timer: IDelayedCall | None = None
         self._keeping: IDelayedCall | None = None
@@ -230,7 +229,7 @@ class Host:
 
     def greeting(self) -> wire.Greeting:
         """What the host tells of itself."""
-        return wire.Greeting(self._pid, self._options, self.hub.now())
+        return wire.Greeting(os.getpid(), self._options, self.hub.now())
 
     def start(self) -> None:
         """

@@ -153,6 +153,8 @@ class Hub:
         session = Session(sink, name, is_host)
         self._sessions.add(session)
         sink.roster(self._owners.roster)
+        if self._load:
+            sink.load(self._load)
         return session
 
     def leave(self, session: Session) -> int:
@@ -209,6 +211,8 @@ class Hub:
         if not session.is_paused or session not in self._sessions:
             return
         session.is_paused = False
+        session.sink.roster(self._owners.roster)
+        session.sink.load(self._load)
         for reader in list(session.readers.values()):
             self._readers.add(reader)
             # Something may have come for it meanwhile.
@@ -405,7 +409,9 @@ class Hub:
         self._load_timer = None
         self._load = self.pending()
         for session in self._sessions:
-            session.sink.load(self._load)
+            # One that does not read is told when it does, and not each time.
+            if not session.is_paused:
+                session.sink.load(self._load)
 
     def _set_timer(self) -> None:
         if self._timer is not None:

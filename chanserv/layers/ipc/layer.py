@@ -8,7 +8,6 @@ What a process is makes no difference to whoever uses its layer.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -151,7 +150,6 @@ class IPCChannelLayer:
             clock or reactor,
             self._inbox,
             self,
-            pid=os.getpid(),
             guest=guest,
             answer_timeout=checked_seconds("answer_timeout", answer_timeout),
         )

@@ -91,4 +91,6 @@ class Owners:
         if roster != self.roster:
             self.roster = roster
             for session in sessions:
-                session.sink.roster(roster)
+                # One that does not read is told when it does.
+                if not session.is_paused:
+                    session.sink.roster(roster)

@@ -8,6 +8,7 @@ kernel gives the lock to one of them, whatever their timing.
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from enum import Enum, auto
@@ -110,7 +111,6 @@ class Seat:
         sink: Sink,
         occupant: Occupant,
         *,
-        pid: int,
         guest: bool = False,
         answer_timeout: float = ANSWER_TIMEOUT,
         uniform: Callable[[float, float], float] = random.uniform,
@@ -130,7 +130,6 @@ class Seat:
         self._clock = clock
         self._sink = sink
         self._occupant = occupant
-        self._pid = pid
         self._guest = guest
         self._answer_timeout = answer_timeout
         self._uniform = uniform
@@ -242,7 +241,6 @@ class Seat:
             self._options,
             self._reactor,
             self._clock,
-            self._pid,
             expected,
             self._lost,
         )
@@ -270,7 +268,8 @@ class Seat:
         self._connecting.addCallbacks(self._connected, self._not_connected)
 
     def _new_link(self) -> RemoteLink:
-        mine = wire.Greeting(self._pid, self._options.written(), 0.0)
+        # Not before: a daemon is another process than the one that made its layer.
+        mine = wire.Greeting(os.getpid(), self._options.written(), 0.0)
         return RemoteLink(self._reactor, mine, self._sink, self, self._answer_timeout)
 
     def _connected(self, link: Any) -> None:

@@ -161,6 +161,19 @@ class TestReceiving:
 
 
 class TestAProcessThatDoesNotRead:
+    def test_news_for_all_do_not_pile_up_for_it(self, hub: Hub, clock: Clock) -> None:
+        stopped = Told(hub)
+        hub.pause(stopped.session)
+        for number in range(5):
+            other = Told(hub)
+            other.send("channel")
+            other.receive(1, f"box{number}!")
+            clock.advance(hub_module.LOAD_INTERVAL)
+        assert (stopped.loads, stopped.rosters) == ([], [0])
+        hub.resume(stopped.session)
+        assert (stopped.loads, stopped.rosters) == ([5], [0, 5])
+        assert Told(hub).loads == [5]
+
     def test_it_is_passed_over(self, hub: Hub) -> None:
         stopped, other = Told(hub), Told(hub)
         stopped.receive(1, "channel")
