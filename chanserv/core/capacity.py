@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from chanserv.core.patterns import Pattern, matcher
 from chanserv.errors import ConfigurationError
@@ -46,8 +46,7 @@ class Capacities:
         """
         self._default = checked_count("capacity", default)
         self._mailbox = checked_count("mailbox_capacity", mailbox)
-        pairs = rules.items() if isinstance(rules, Mapping) else rules or ()
-        self._rules = [_rule(pair) for pair in pairs]
+        self._rules = [_rule(pair) for pair in rule_pairs(rules)]
 
     def of(self, mailbox: str) -> int:
         """
@@ -60,6 +59,24 @@ class Capacities:
             if matches(mailbox):
                 return capacity
         return self._mailbox if is_process_specific(mailbox) else self._default
+
+
+def rule_pairs(rules: object) -> Iterable[Any]:
+    """
+    C{rules} as pairs, whichever way they were given; the pairs are not checked.
+
+    @raise ConfigurationError: they are neither a mapping nor a row of pairs.
+    """
+    if rules is None:
+        return ()
+    if isinstance(rules, Mapping):
+        return rules.items()
+    if isinstance(rules, str) or not isinstance(rules, Iterable):
+        raise ConfigurationError(
+            f"channel_capacity must be a mapping of patterns to capacities, such as "
+            f"{{'http.request': 500}}, not {rules!r}"
+        )
+    return rules
 
 
 def checked_count(option: str, value: object) -> int:

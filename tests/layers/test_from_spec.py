@@ -367,6 +367,18 @@ class TestSettings:
                 {"BACKEND": "chanserv.layers.MemoryChannelLayer", "CONFIG": ["capacity"]},
                 "CONFIG of chanserv.layers.MemoryChannelLayer must be a mapping",
             ),
+            *(
+                (
+                    {"BACKEND": f"chanserv.layers.{kind}", "CONFIG": {"channel_capacity": wrong}},
+                    f"of patterns to capacities, such as {{'http.request': 500}}, not {wrong!r}",
+                )
+                for kind in ("MemoryChannelLayer", "IPCChannelLayer", "RedisChannelLayer")
+                for wrong in (5, "http.request:5")
+            ),
+            (
+                {"BACKEND": "chanserv.layers.RedisChannelLayer", "CONFIG": {"owner_lease": 2}},
+                "owner_lease must not be below reader_lease, which is 3.5 seconds, not 2",
+            ),
             ({"BACKEND": "someones_site.OtherLayer"}, "needs the key 'hosts'"),
             (
                 {"BACKEND": "someones_site.OtherLayer", "CONFIG": {"hosts": None}},

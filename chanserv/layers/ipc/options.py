@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chanserv.core.capacity import Capacities, Rules, checked_count, checked_seconds
+from chanserv.core.capacity import Capacities, Rules, checked_count, checked_seconds, rule_pairs
 from chanserv.core.patterns import NamePatterns, Pattern
 
 
@@ -48,12 +48,7 @@ class HubOptions:
 
         @raise ConfigurationError: a value is out of range.
         """
-        pairs = (
-            channel_capacity.items()
-            if isinstance(channel_capacity, Mapping)
-            else channel_capacity or ()
-        )
-        rules = tuple(pairs)
+        rules = tuple(rule_pairs(channel_capacity))
         Capacities(capacity, mailbox_capacity, rules)
         NamePatterns("redeliver", redeliver)
         return cls(

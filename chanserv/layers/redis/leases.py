@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from chanserv.errors import ConfigurationError
+
 READER_LEASE: Final = 3.5
 """Seconds without a sign of life after which what a process has not settled is
 lost: with the second that may pass until somebody looks, a dead worker is known
@@ -28,6 +30,14 @@ class Leases:
 
     reader: float = READER_LEASE
     owner: float = OWNER_LEASE
+
+    def __post_init__(self) -> None:
+        # The signs of life come by the shorter one: past the other, they come too late.
+        if self.owner < self.reader:
+            raise ConfigurationError(
+                f"owner_lease must not be below reader_lease, which is {self.reader:g} seconds, "
+                f"not {self.owner:g}"
+            )
 
     @property
     def heartbeat(self) -> float:
