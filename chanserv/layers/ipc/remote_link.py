@@ -106,7 +106,8 @@ class RemoteLink(Stream):
     def _stalled(self) -> LayerUnavailable:
         return LayerUnavailable(
             f"process {self._host}, which hosts the hub of this IPC layer, has not answered "
-            f"in {self._answer_timeout:g} s: it is stopped, or something blocks its reactor"
+            f"in {self._answer_timeout:g} s: it is stopped, or something blocks its reactor; let "
+            f"it go on, or kill it and another takes its place"
         )
 
     def _expect(
@@ -136,9 +137,10 @@ class RemoteLink(Stream):
             self._timer = self._reactor.callLater(SECOND_LOOK, self._look)
             return
         self._has_looked = False
-        self._is_stalled = True
         error = self._stalled()
-        self._log.warn("{error}", error=error)
+        if not self._is_stalled:
+            self._is_stalled = True
+            self._log.warn("{error}", error=error)
         unanswered = self._unanswered
         self._unanswered = deque([(None, None, 0)] * len(unanswered))
         self._timer = self._reactor.callLater(self._answer_timeout, self._look)
@@ -152,7 +154,12 @@ class RemoteLink(Stream):
             self._greeted(payload)
             return
         self._heard_at = self._reactor.seconds()
-        self._is_stalled = False
+        if self._is_stalled:
+            self._is_stalled = False
+            self._log.info(
+                "process {host}, which hosts the hub of this IPC layer, answers again",
+                host=self._host,
+            )
         for kind, *arguments in wire.unpacked(payload):
             if kind == wire.RESULTS:
                 self._answered(*arguments)

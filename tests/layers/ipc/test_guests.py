@@ -489,7 +489,18 @@ class StrangeHosts(Case):
         factory.connections[0].transport.write(framed(wire.packed([(wire.RESULTS, 1, [])])))
         factory.answers = [framed(wire.packed([(wire.RESULTS, 1, [])]))]
         await self.until(lambda: not layer._desk.link._is_stalled)
+        self.assertEqual(len(self.said("answers again", "info")), 1)
         await layer.send("channel", {})
+
+    async def test_a_hub_that_stays_silent_is_told_of_once(self) -> None:
+        from twisted.internet import reactor
+
+        layer, _ = self.listen(self.welcome())
+        await self.refused(layer.send("channel", {}), "has not answered in 0.3 s")
+        # Time enough for it to be found silent twice more.
+        await deferLater(reactor, 2.0)
+        await self.refused(layer.send("channel", {}), "kill it and another takes its place")
+        self.assertEqual(len(self.said("has not answered in 0.3 s")), 1)
 
     async def test_a_hub_of_another_version_is_said_to_be_one(self) -> None:
         theirs = framed(wire.packed([wire.PROTOCOL, 99, wire.HELLO, 1, {}, 0.0]))
