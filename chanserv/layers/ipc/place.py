@@ -94,7 +94,9 @@ class Place:
 
     def _check(self, found: os.stat_result) -> None:
         problem = None
-        if not stat.S_ISDIR(found.st_mode):
+        if stat.S_ISLNK(found.st_mode):
+            problem = "is a symbolic link, which another user may have laid"
+        elif not stat.S_ISDIR(found.st_mode):
             problem = "is no directory"
         elif found.st_uid != os.geteuid():
             problem = f"belongs to user {found.st_uid}, and this process is user {os.geteuid()}"

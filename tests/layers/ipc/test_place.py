@@ -42,7 +42,7 @@ class TestTheDirectory:
         target = directory.parent / "target"
         target.mkdir(mode=0o700)
         directory.symlink_to(target)
-        with pytest.raises(LayerUnavailable, match="is no directory"):
+        with pytest.raises(LayerUnavailable, match="is a symbolic link"):
             Place("name", str(directory)).prepare()
 
     def test_one_of_another_user_is_refused(
