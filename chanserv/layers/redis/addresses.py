@@ -83,7 +83,8 @@ def servers_from_config(
         hosts = [("127.0.0.1", PORT)]
     if isinstance(hosts, (str, bytes)) or not isinstance(hosts, Sequence) or not hosts:
         raise ConfigurationError(
-            "hosts must be a list of URLs and (host, port) pairs, such as ['redis://127.0.0.1/0']"
+            f"hosts must be a list of URLs and (host, port) pairs, such as "
+            f"['redis://127.0.0.1/0'], not {without_secrets(repr(hosts))}"
         )
     if values and any(isinstance(host, Server) for host in hosts):
         raise ConfigurationError(
@@ -264,6 +265,11 @@ def _user_of(parts: SplitResult) -> tuple[str | None, str | None]:
 
 def _addresses(parts: SplitResult, where: str, default: int) -> list[Address]:
     _, _, hosts = parts.netloc.rpartition("@")
+    if not hosts:
+        raise ConfigurationError(
+            f"{without_secrets(where)} names no host: write {parts.scheme}://127.0.0.1:{default}"
+            f"{parts.path or '/0'}, say"
+        )
     return [_address(host, without_secrets(where), default) for host in hosts.split(",")]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +12,7 @@ from service_identity import VerificationError
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.endpoints import UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.error import (
+    ConnectError,
     ConnectingCancelledError,
     ConnectionDone,
     ConnectionLost,
@@ -165,5 +167,7 @@ def why_not_reached(failure: Failure) -> str:
         return "it closed the connection"
     if isinstance(error, (TimeoutError, ConnectTimeout, CancelledError)):
         return "it did not answer in time"
+    if isinstance(error, ConnectError) and isinstance(error.osError, int):
+        return os.strerror(error.osError)
     text = " ".join(str(error).split()) or type(error).__name__
     return text.removeprefix("An error occurred while connecting: ").rstrip(".")

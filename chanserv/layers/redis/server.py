@@ -78,7 +78,7 @@ class Server:
     @property
     def name(self) -> str:
         """
-        C{host:port/db}, C{unix:/path/db} or C{sentinel:service/db}.
+        C{host:port/db}, C{unix:/path}, C{unix:/path?db=1} or C{sentinel:service/db}.
 
         It can be shown.  It says nothing of how a process connects, so
         processes that write the same host agree on it.
@@ -86,7 +86,8 @@ class Server:
         if self.watched is not None:
             return f"sentinel:{self.watched.service}/{self.db}"
         if self.path is not None:
-            return f"unix:{self.path}/{self.db}"
+            # A number behind a slash would be taken for the name of a file.
+            return f"unix:{self.path}" + (f"?db={self.db}" if self.db else "")
         return f"{shown_address((self.host, self.port))}/{self.db}"
 
 

@@ -57,10 +57,10 @@ class TestURL:
             ("rediss://h?check_hostname=off", Server("h", tls=Tls(check_hostname=False)),
              "h:6379/0"),
             ("redis://h?tls=yes", Server("h", tls=Tls()), "h:6379/0"),
-            ("redis+unix:///run/r.sock", Server(path="/run/r.sock"), "unix:/run/r.sock/0"),
+            ("redis+unix:///run/r.sock", Server(path="/run/r.sock"), "unix:/run/r.sock"),
             ("redis+unix:///a%20b?db=1&password=x",
-             Server(path="/a b", db=1, password="x"), "unix:/a b/1"),
-            ("redis+unix://u:pw@/s", Server(path="/s", username="u", password="pw"), "unix:/s/0"),
+             Server(path="/a b", db=1, password="x"), "unix:/a b?db=1"),
+            ("redis+unix://u:pw@/s", Server(path="/s", username="u", password="pw"), "unix:/s"),
             ("redis+sentinel://a,b:5/main",
              Server(watched=Watched((("a", 26379), ("b", 5)), "main")), "sentinel:main/0"),
             ("redis+sentinel://u:pw@a/main/2?sentinel_username=v&sentinel_password=w",
@@ -81,7 +81,7 @@ class TestURL:
 
     def test_several_with_commas_between_them_are_shards(self) -> None:
         servers, _ = servers_from_url("redis://:a,b@one, rediss://two/1,redis+unix:///s")
-        assert [server.name for server in servers] == ["one:6379/0", "two:6379/1", "unix:/s/0"]
+        assert [server.name for server in servers] == ["one:6379/0", "two:6379/1", "unix:/s"]
         assert servers[0].password == "a,b"
 
     def test_several_services_of_one_sentinel_are_shards(self) -> None:
@@ -102,7 +102,10 @@ class TestURL:
             ("", "is no URL of a Redis server: these begin with redis://, rediss://"),
             ("http://h", "is no URL of a Redis server"),
             ("redis:h", "is no URL of a Redis server"),
-            ("redis://", "no host:port"),
+            ("redis://", "names no host: write redis://127.0.0.1:6379/0, say"),
+            ("redis:///0", "names no host"),
+            ("rediss://:pw@/0", "rediss://…@/0 names no host: write rediss://127.0.0.1:6379/0"),
+            ("redis+sentinel:///main", "names no host: write redis+sentinel://127.0.0.1:26379/"),
             ("redis://h:0", "no port 0"),
             ("redis://h:99999", "no port 99999"),
             ("redis://h:x", "no host:port"),
@@ -272,7 +275,7 @@ class TestConfig:
         ("config", "says"),
         [
             ({"hosts": []}, "hosts must be a list"),
-            ({"hosts": "redis://h"}, "hosts must be a list"),
+            ({"hosts": "redis://:x@h"}, "such as ['redis://127.0.0.1/0'], not 'redis://…@h'"),
             ({"hosts": [("h",)]}, "hosts must hold URLs and (host, port) pairs, not ('h',)"),
             ({"hosts": [("h", "1")]}, "hosts must hold"),
             ({"hosts": [5]}, "hosts must hold"),

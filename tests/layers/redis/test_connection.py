@@ -82,6 +82,12 @@ class CommandsMixin:
         assert isinstance(error, Exception)
         assert last is None
 
+    async def test_why_there_is_no_connection_is_said_in_plain_words(self) -> None:
+        missing = f"{self.server.path}.missing"
+        connection = self.connection(f"redis+unix://{missing}")
+        error = await self.failure_of(connection.call("PING"))
+        assert str(error) == f"Redis unix:{missing}: No such file or directory"
+
     async def test_a_script_that_the_server_has_forgotten_is_told_it_again(self: Any) -> None:
         connection = self.connection(self.server.url)
         script = Script.of("count", b"return redis.call('INCR', KEYS[1])")
