@@ -40,6 +40,7 @@ class Desk:
         self._patience = patience
         self._held: deque[tuple[float, wire.Operation, int, Deferred[Any]]] = deque()
         self._held_weight = 0
+        self._releasing = False
         self._timer: IDelayedCall | None = None
         self._closed: LayerUnavailable | None = None
         self.link: Link | None = None
@@ -54,10 +55,11 @@ class Desk:
         if self._closed is not None:
             return fail(self._closed)
         answer: Deferred[Any] = Deferred()
-        if self.link is not None and not self.link.is_over:
-            self.link.post(operation, weight, answer)
-        else:
+        # What an answer sets off comes behind all that waited.
+        if self.link is None or self.link.is_over or (self._releasing and self._held):
             self._hold(operation, weight, answer)
+        else:
+            self.link.post(operation, weight, answer)
         return answer
 
     def tell(
@@ -76,15 +78,17 @@ class Desk:
 
     def release(self) -> None:
         """Send what has waited for the hub."""
-        held, self._held = self._held, deque()
-        self._held_weight = 0
-        self._stop_timer()
-        for since, operation, weight, answer in held:
+        self._releasing = True
+        try:
             # An answer may be news that the hub is gone again.
-            if self.link is not None and not self.link.is_over:
+            while self._held and self.link is not None and not self.link.is_over:
+                _, operation, weight, answer = self._held.popleft()
+                self._held_weight -= weight
                 self.link.post(operation, weight, answer)
-            else:
-                self._hold(operation, weight, answer, since)
+        finally:
+            self._releasing = False
+        if not self._held:
+            self._stop_timer()
 
     def lost(self, reason: str, undone: Sequence[Undone] = ()) -> None:
         """
@@ -94,6 +98,8 @@ class Desk:
         """
         self.link = None
         self.reason = reason
+        # What its end has set off comes behind what it has not done.
+        later, self._held = self._held, deque()
         for operation, weight, answer in undone:
             if operation[0] == wire.PUT_BACK:
                 # The next is told anew, and first of all.
@@ -103,6 +109,7 @@ class Desk:
                 # Its leases were those of that hub.
                 operation = (*operation[:2], (), operation[3])
             self._hold(operation, weight, answer)
+        self._held += later
 
     def held(self) -> list[wire.Operation]:
         """What waits for the next hub."""
@@ -115,21 +122,14 @@ class Desk:
         while self._held:
             self._held.popleft()[3].errback(error)
 
-    def _hold(
-        self,
-        operation: wire.Operation,
-        weight: int,
-        answer: Deferred[Any],
-        since: float | None = None,
-    ) -> None:
+    def _hold(self, operation: wire.Operation, weight: int, answer: Deferred[Any]) -> None:
         if self._closed is not None:
             answer.errback(self._closed)
             return
         if len(self._held) >= MAX_UNANSWERED or self._held_weight > MAX_UNSENT:
             answer.errback(self._unavailable())
             return
-        now = self._reactor.seconds()
-        self._held.append((now if since is None else since, operation, weight, answer))
+        self._held.append((self._reactor.seconds(), operation, weight, answer))
         self._held_weight += weight
         if self._timer is None:
             self._timer = self._reactor.callLater(self._patience, self._give_up)

@@ -18,6 +18,9 @@ from twisted.internet.defer import ensureDeferred
 
 from chanserv.layers.ipc import IPCChannelLayer
 
+PATIENCE = 60.0
+"""Seconds for what a slow machine does late."""
+
 
 def say(*words: object) -> None:
     sys.stdout.write(" ".join(map(str, words)) + "\n")
@@ -25,7 +28,9 @@ def say(*words: object) -> None:
 
 
 async def receive(directory: str, channel: str, limit: str, word: str) -> None:
-    layer: Any = IPCChannelLayer(reactor, directory=directory)
+    layer: Any = IPCChannelLayer(
+        reactor, directory=directory, patience=PATIENCE, answer_timeout=PATIENCE
+    )
     await layer.global_statistics()
     child = 0
     if word == "fork":
@@ -43,7 +48,7 @@ async def receive(directory: str, channel: str, limit: str, word: str) -> None:
 
 def main() -> None:
     def ended(failure: Any) -> None:
-        failure.printTraceback()
+        failure.printTraceback(sys.stderr)
         reactor.stop()  # type: ignore[attr-defined]
 
     reactor.callWhenRunning(  # type: ignore[attr-defined]
