@@ -14,7 +14,7 @@ from chanserv.layers.redis.connection import Commands, Connection, Limits
 from chanserv.layers.redis.refusals import Refused
 from chanserv.layers.redis.script import Script
 from tests.certificates import Certificates, make_certificates
-from tests.layers.redis.cases import (
+from tests.layers.redis.connections import (
     QUICK,
     WAIT_SECONDS,
     ConnectionCase,

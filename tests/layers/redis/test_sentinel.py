@@ -11,7 +11,7 @@ from twisted.internet.task import deferLater
 from chanserv.errors import ConfigurationError, LayerUnavailable
 from chanserv.layers.redis.connection import Connection, Limits
 from chanserv.layers.redis.sentinel import SentinelEndpoint
-from tests.layers.redis.cases import (
+from tests.layers.redis.connections import (
     WAIT_SECONDS,
     ConnectionCase,
     pretender,
