@@ -107,6 +107,7 @@ class Shard:
         self._signatures = Signatures()
         self._takes = Takes(process, self._signatures)
         self._mending = Mending(self, house, (process, space.kept))
+        self._registering = False
         # What the store was told by, and which run of which server it was.
         self._born: bytes | None = None
         self._run_id: bytes | None = None
@@ -261,14 +262,17 @@ class Shard:
     def _register_again(self) -> None:
         """The store does not know this process, though the connection stands."""
         self.greeted = False
-        if self._stopping:
+        if self._stopping or self._registering:
             return
+        self._registering = True
         greeting = Deferred.fromCoroutine(self._greet(self._connection))
-        greeting.addErrback(self._not_greeted)
+        greeting.addBoth(self._registered)
 
-    def _not_greeted(self, failure: Failure) -> None:
-        self.complain(failure)
-        self._rest()
+    def _registered(self, failure: Failure | None) -> None:
+        self._registering = False
+        if failure is not None:
+            self.complain(failure)
+            self._rest()
 
     async def _greet(self, link: Commands) -> None:
         """Register, and mend what the store has lost."""
@@ -403,5 +407,10 @@ class Shard:
         mailboxes = self._house.mailboxes()
         if self.greeted and mailboxes:
             asking = self._run(NEWS, self._process, *mailboxes)
-            asking.addCallback(lambda feeds: self._house.fed(self, feeds))
-            asking.addErrback(self.complain)
+            asking.addCallback(self._told).addErrback(self.complain)
+
+    def _told(self, feeds: list[Any] | None) -> None:
+        if feeds is None:
+            self._register_again()
+        else:
+            self._house.fed(self, feeds)

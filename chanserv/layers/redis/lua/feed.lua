@@ -1,5 +1,11 @@
 -- What the owner of a mailbox learns of its members.
 
+-- Whether a process may own mailboxes: it is registered, and its end has not begun.
+local function may_own(process)
+  local until_when = call('ZSCORE', PREFIX .. 'owners', process)
+  return until_when and tonumber(until_when) > 0
+end
+
 -- The whole table: {mailbox, 'all', number of the last change, member, until, ...}.
 local function whole_table(mailbox)
   call('DEL', PREFIX .. 'changes:' .. mailbox)

@@ -14,7 +14,7 @@ local function hello(ARGV)
   local PROCESS = ARGV[5]
 
   local known = call('ZSCORE', PREFIX .. 'alive', PROCESS)
-  local owner = call('ZSCORE', PREFIX .. 'owners', PROCESS)
+  local owner = may_own(PROCESS)
   call('ZADD', PREFIX .. 'alive', NOW + ARGV[6], PROCESS)
   call('ZADD', PREFIX .. 'owners', NOW + ARGV[7], PROCESS)
   call('SET', PREFIX .. 'born', ARGV[9], 'NX')

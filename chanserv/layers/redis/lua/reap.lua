@@ -39,10 +39,12 @@ local function end_reader(process)
 end
 
 -- Its mailboxes end, and with them the memberships; return whether that is over.
+-- Until it is, the process is no owner any more: see may_own.
 local function end_owner(process)
   local key = PREFIX .. 'owns:' .. process
   for _, mailbox in ipairs(call('SMEMBERS', key)) do
     if call('GET', PREFIX .. 'owner:' .. mailbox) == process and not end_mailbox(mailbox) then
+      call('ZADD', PREFIX .. 'owners', 0, process)
       return false
     end
   end
@@ -88,7 +90,7 @@ local function drop_members()
 end
 
 local function bear_with(key, lease)
-  for _, process in ipairs(call('ZRANGEBYSCORE', key, '-inf', NOW + lease)) do
+  for _, process in ipairs(call('ZRANGEBYSCORE', key, '(0', NOW + lease)) do
     call('ZADD', key, NOW + lease, process)
   end
 end

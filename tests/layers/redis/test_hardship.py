@@ -1,0 +1,76 @@
+"""What becomes of processes that stood still while others went on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chanserv.layers.redis.layer import RedisChannelLayer
+from tests.layers.redis.cases import RedisCase
+
+
+class StalledOwners(RedisCase):
+    async def stalled_owner(self, *members: str) -> tuple[RedisChannelLayer, RedisChannelLayer]:
+        """One that waits for what comes to C{members} of a group, and stands still; and another."""
+        stalled, other = await self.peers(2)
+        self.waiting = stalled.receive(["process!"])
+        for member in members:
+            await other.group_add("group", member)
+        await self.pause()
+        (shard,) = stalled._shards
+        shard._beating.cancel()  # type: ignore[union-attr]
+        shard._beating = None
+        return stalled, other
+
+    async def goes_on(self, stalled: RedisChannelLayer) -> None:
+        """Give a sign of life, and see what comes of it."""
+        (shard,) = stalled._shards
+        await shard.beat()
+        await self.eventually(lambda: shard.greeted)
+        await self.pause()
+
+    async def test_an_old_bell_does_not_let_one_forget_its_members(self) -> None:
+        stalled, other = await self.stalled_owner("process!x")
+        (shard,) = stalled._shards
+        ask, shard._ask_for_news = shard._ask_for_news, lambda: None  # type: ignore[method-assign]
+        await other.group_add("group", "process!y")
+        await self.outlast(stalled, [other])
+        self.assertEqual(await other.group_channels("group"), [])
+        # The first that it hears is the bell that told of the change.
+        shard._ask_for_news = ask  # type: ignore[method-assign]
+        ask()
+        await self.goes_on(stalled)
+        self.assertEqual(await other.group_channels("group"), ["process!x"])
+        self.leave(self.waiting)
+
+    async def test_one_whose_end_has_begun_brings_all_its_members_back(self) -> None:
+        members = ["process!x", "process!y", "process!z"]
+        stalled, other = await self.stalled_owner(*members)
+        prefix = self.config["prefix"]
+        # Of a large server, the end takes several steps: after the first of them.
+        self.raw("ZREM", f"{prefix}alive", stalled.process)
+        self.raw("ZADD", f"{prefix}owners", 0, stalled.process)
+        self.raw("ZPOPMIN", f"{prefix}table:process!", 1)
+        await self.goes_on(stalled)
+        await other.send_group("group", {})
+        (delivery,) = await self.waiting
+        self.assertEqual(sorted(delivery.recipients), members)
+
+    async def test_one_registers_once_however_many_answers_say_that_it_is_unknown(self) -> None:
+        stalled, other = await self.stalled_owner("process!x")
+        (shard,) = stalled._shards
+        greetings: list[Any] = []
+        greet = shard._greet
+
+        def counted(link: Any) -> Any:
+            greetings.append(link)
+            return greet(link)
+
+        shard._greet = counted  # type: ignore[method-assign]
+        await self.outlast(stalled, [other])
+        # It takes, asks for news and gives a sign of life, all at once.
+        stalled._receiving.ready(shard)
+        shard._ask_for_news()
+        await self.goes_on(stalled)
+        self.assertEqual(len(greetings), 1)
+        self.assertEqual(await other.group_channels("group"), ["process!x"])
+        self.leave(self.waiting)
