@@ -83,7 +83,8 @@ class BehindProxy(RedisCase):
         assert server.path is not None
         self.proxy = Proxy(server.path, Path(folder.name) / "p")
         self.addCleanup(self.proxy.stop)
-        beside = await self.layer(**config)
+        # No sign of life shall be what is lost.
+        beside = await self.layer(reader_lease=10_000, owner_lease=10_000, **config)
         self.config = {**self.config, "hosts": [self.proxy.url]}
         behind = await self.peer(beside)
         await behind.global_statistics()

@@ -14,7 +14,6 @@ from twisted.trial.unittest import TestCase
 
 from chanserv.errors import LayerUnavailable
 from chanserv.layers.redis.layer import RedisChannelLayer
-from chanserv.layers.redis.leases import OWNER_LEASE
 from chanserv.layers.redis.shard import Shard
 from tests.redis_servers import RedisServer, redis_servers
 
@@ -26,9 +25,9 @@ def the_reactor() -> Any:
     return reactor
 
 
-STEP = 1.5
-"""Seconds by which the clock is moved while the dead are to be found: less than
-what a store takes for an absence of everybody."""
+STEP = 0.5
+"""Seconds by which the clock is moved while the dead are to be found: far less than
+what a store takes for an absence of everybody, since real time passes too."""
 
 
 @contextmanager
@@ -139,17 +138,41 @@ class StoresCase(TestCase):
         for shard in self.shard_list():
             await shard.beat()
 
-    async def find_the_dead(self, seconds: float = OWNER_LEASE) -> None:
-        """Let so much time pass as the living know of."""
-        passed = 0.0
-        while passed < seconds + STEP:
-            await self.advance(STEP)
-            passed += STEP
+    async def outlast(
+        self, silent: Any, by: Sequence[RedisChannelLayer], kind: str = "owners"
+    ) -> None:
+        """
+        Let time pass, in steps, until the stores have ended a layer that gives
+        no sign of life.
+
+        @param by: those that give theirs with each step.
+        @param kind: as what it ends: of the C{owners}, or of those C{alive}.
+        """
+        for layer in by:
+            # Each has begun.
+            layer.new_channel("process!")
+        shards = [shard for layer in by for shard in layer._shards]
+        key = f"{silent._space.prefix}{kind}"
+        while True:
+            self.offset += round(STEP * 1000)
+            known = []
+            for shard in shards:
+                if shard.greeted:
+                    await shard.beat()
+                    known.append(await shard.call("ZSCORE", key, silent.process))
+            if known and not any(known):
+                return
+            # A turn of the reactor, for those that are not there yet.
+            await deferLater(the_reactor(), 0, lambda: None)
 
     async def kill_peer(self, peer: Any) -> None:
         await has_heard(peer)
         cut(peer)
-        await self.find_the_dead()
+        prefix = peer._space.prefix
+        others = [layer for layer in self.living if layer._space.prefix == prefix]
+        # Where there are none, whoever comes will find it dead.
+        if others:
+            await self.outlast(peer, others)
 
     async def pause(self) -> None:
         """Wait until nothing is under way, however long that takes."""

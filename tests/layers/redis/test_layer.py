@@ -16,7 +16,7 @@ from chanserv.messages import Forget, GroupSend, Outcome, Send
 from chanserv.names import mailbox_of
 from chanserv.testing.contract.case import ENOUGH
 from tests.layers.redis.cases import BehindProxy, RedisCase
-from tests.layers.redis.stores import STEP, has_heard, the_reactor, without_functions
+from tests.layers.redis.stores import has_heard, the_reactor, without_functions
 from tests.redis_servers import RedisServer, redis_server, redis_servers
 
 
@@ -410,9 +410,7 @@ class LeasesAndTime(RedisCase):
         (shard,) = stalled._shards
         # No sign of life for as long as mailboxes last.
         shard._beating.cancel()  # type: ignore[union-attr]
-        for _ in range(20):
-            self.offset += round(STEP * 1000)
-            await layer._shards[0].beat()
+        await self.outlast(stalled, [layer])
         self.assertEqual(await layer.group_channels("group"), [])
         shard._beat()
         await self.eventually(lambda: self.said("memberships have been put back"))
@@ -428,9 +426,7 @@ class LeasesAndTime(RedisCase):
         await self.pause()
         (shard,) = stalled._shards
         shard._beating.cancel()  # type: ignore[union-attr]
-        for _ in range(4):
-            self.offset += round(STEP * 1000)
-            await layer._shards[0].beat()
+        await self.outlast(stalled, [layer], "alive")
         shard._schedule_beat()
         await layer.send("channel", {"number": 1}, "process!x")
         delivery = await self.take_one(stalled, "channel")
@@ -443,9 +439,7 @@ class LeasesAndTime(RedisCase):
         delivery = await self.take_one(stalled, "channel")
         (shard,) = stalled._shards
         shard._beating.cancel()  # type: ignore[union-attr]
-        for _ in range(4):
-            self.offset += round(STEP * 1000)
-            await layer._shards[0].beat()
+        await self.outlast(stalled, [layer], "alive")
         shard._schedule_beat()
         delivery.settle()
         self.assertEqual(await self.read_messages(layer, "process!"), [{"receipt": "lost"}])
@@ -462,10 +456,7 @@ class LeasesAndTime(RedisCase):
         shard._house.rung = lambda _, signature: rung.append(signature)  # type: ignore[method-assign]
         await layer.send("channel", {"number": 1})
         await self.eventually(lambda: rung)
-        for _ in range(4):
-            self.offset += round(STEP * 1000)
-            for living in (layer, other):
-                await living._shards[0].beat()
+        await self.outlast(stalled, [layer, other], "alive")
         self.assertEqual(await self.received(waiting), [{"number": 1}])
         shard._schedule_beat()
 
