@@ -12,6 +12,9 @@ from twisted.internet.interfaces import IReactorTime
 from chanserv.layers.ipc import IPCChannelLayer
 from chanserv.layers.ipc.seat import State
 
+PATIENCE = 60.0
+"""Seconds for what a slow machine does late."""
+
 
 def make_directory(test: Any) -> str:
     """A private directory with a short path, removed when C{test} ends."""
@@ -24,7 +27,8 @@ def make_ipc_layer(directory: str, clock: IReactorTime | None = None, **config: 
     """A layer on the reactor that runs the tests."""
     from twisted.internet import reactor
 
-    return IPCChannelLayer(reactor, directory=directory, clock=clock, **config)
+    given = {"patience": PATIENCE, "answer_timeout": PATIENCE, **config}
+    return IPCChannelLayer(reactor, directory=directory, clock=clock, **given)
 
 
 def vanish(layer: IPCChannelLayer) -> Deferred[None]:

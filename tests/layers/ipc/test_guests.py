@@ -299,7 +299,8 @@ class TheEndOfTheHost(Case):
         self.assertEqual((settled.channel, settled.message), ("one!b", {"receipt": "settled"}))
 
     async def test_calls_wait_for_the_next_host_for_a_while_and_no_longer(self) -> None:
-        host, one = await self.host_and_guests(1, patience=0.2)
+        host, one = await self.host_and_guests(1)
+        one._desk._patience = 0.2
         # Nobody can be the host now: this holds the lock, and does not listen.
         await vanish(host)
         lock = one._seat._place.try_lock()
@@ -458,14 +459,14 @@ class Fake(Protocol):
 
 
 class StrangeHosts(Case):
-    def listen(self, *answers: bytes) -> Any:
+    def listen(self, *answers: bytes, patience: float = PATIENCE) -> Any:
         """Answer the first frames with these bytes, and later ones not at all."""
         from twisted.internet import reactor
 
         factory = Factory.forProtocol(Fake)
         factory.answers = list(answers)
         factory.connections = []
-        layer = self.make(patience=0.5, answer_timeout=0.3)
+        layer = self.make(patience=patience, answer_timeout=0.3)
         lock = layer._seat._place.try_lock()
         assert lock is not None
         self.addCleanup(lock.release)
@@ -502,15 +503,20 @@ class StrangeHosts(Case):
         await self.refused(layer.send("channel", {}), "kill it and another takes its place")
         self.assertEqual(len(self.said("has not answered in 0.3 s")), 1)
 
+    async def refusing(self, answer: bytes, says: str) -> None:
+        """A hub that gives this answer to a greeting is quoted to who sends."""
+        layer, _ = self.listen(answer, patience=0.1)
+        layer.receive(["channel"]).addErrback(lambda failure: failure.trap(LayerUnavailable))
+        await self.until(lambda: self.said(says))
+        await self.refused(layer.send("channel", {}), says)
+
     async def test_a_hub_of_another_version_is_said_to_be_one(self) -> None:
         theirs = framed(wire.packed([wire.PROTOCOL, 99, wire.HELLO, 1, {}, 0.0]))
-        layer, _ = self.listen(theirs)
-        await self.refused(layer.send("channel", {}), "version 99")
+        await self.refusing(theirs, "version 99")
         self.assertEqual(len(self.said("run one version of chanserv on all")), 1)
 
     async def test_a_hub_that_refuses_is_quoted(self) -> None:
-        layer, _ = self.listen(framed(wire.refusal("you are too old")))
-        await self.refused(layer.send("channel", {}), "you are too old")
+        await self.refusing(framed(wire.refusal("you are too old")), "you are too old")
 
     async def test_noise_costs_the_connection_and_no_more(self) -> None:
         layer, factory = self.listen(self.welcome(), b"\xff\xff\xff\xff noise", self.welcome())
