@@ -110,7 +110,7 @@ class Connection:
         self._switches = (
             None
             if server.watched is None
-            else SwitchWatch(server, reactor, self._switched, by_hiredis)
+            else SwitchWatch(server, reactor, self._switched, by_hiredis, reports)
         )
         self._factory = LinkFactory(self._build_link)
         self._state = State.STOPPED

@@ -95,6 +95,7 @@ class Shard:
             channels=[space.bell(process)],
             heard=self._heard,
             ready=self._hears,
+            beside=self._connection,
             client_name="chanserv-bell",
         )
         self.taking = False

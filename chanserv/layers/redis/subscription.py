@@ -9,10 +9,12 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
+from chanserv.errors import ChannelLayerError
 from chanserv.layers.redis.connection import Commands, Connection, Limits
 from chanserv.layers.redis.limits import DEFAULT_LIMITS
 from chanserv.layers.redis.links import bell_class
 from chanserv.layers.redis.protocol import Link
+from chanserv.layers.redis.refusals import Refused
 from chanserv.layers.redis.server import Server
 
 PING_INTERVAL: Final = 5.0
@@ -36,6 +38,7 @@ class Subscription(Connection):
         channels: Sequence[str | bytes],
         heard: Callable[[bytes, bytes], None],
         ready: Callable[[], None] | None = None,
+        beside: Connection | None = None,
         lost: Callable[[], None] | None = None,
         limits: Limits = DEFAULT_LIMITS,
         reports: bool = False,
@@ -49,6 +52,8 @@ class Subscription(Connection):
         @param heard: called with the channel and with what was published there.
         @param ready: called each time that it comes to be up: what was
             published while it was not has been missed.
+        @param beside: the connection for commands to the same server: while that
+            is not up either, it is the one to say what the server refuses.
         @param ping_interval: seconds between two questions whether the server
             is still there.
 
@@ -57,6 +62,7 @@ class Subscription(Connection):
         self._channels = tuple(channels)
         self._heard = heard
         self._ready = ready
+        self._beside = beside
         self._ping_interval = ping_interval
         self._next_ping: IDelayedCall | None = None
         super().__init__(
@@ -93,6 +99,11 @@ class Subscription(Connection):
         self._next_ping = self._reactor.callLater(self._ping_interval, self._ping)
         if self._ready is not None:
             self._ready()
+
+    def _say_down(self, error: ChannelLayerError) -> None:
+        # What is left unsaid is said at a later attempt, if it is for this one alone.
+        if self._beside is None or self._beside.up or not isinstance(error, Refused):
+            super()._say_down(error)
 
     def _ping(self) -> None:
         self._next_ping = self._reactor.callLater(self._ping_interval, self._ping)

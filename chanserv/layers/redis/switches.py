@@ -42,11 +42,14 @@ class SwitchWatch:
         reactor: Any,
         switched: Callable[[Address], None],
         by_hiredis: bool | None = None,
+        reports: bool = True,
     ) -> None:
         """
         @param server: one that is watched.
         @param switched: called with the address of a master, the new one or
             still the same.
+        @param reports: whether it is worth a line in the log that the sentinels
+            have fallen silent.
         """
         assert server.watched is not None
         self._watched: Watched = server.watched
@@ -54,6 +57,10 @@ class SwitchWatch:
         self._reactor = reactor
         self._switched = switched
         self._links = SentinelLinks(self._watched, reactor, bell_class(by_hiredis), ANSWER_TIMEOUT)
+        self._reports = reports
+        # Whether one was heard since all were tried last, and whether they have fallen silent.
+        self._has_heard = False
+        self._are_silent: bool | None = None
         self._watching: Deferred[None] | None = None
 
     def start(self) -> None:
@@ -74,6 +81,7 @@ class SwitchWatch:
             )
 
     async def _watch(self) -> None:
+        why = Exception("there is none")
         while True:
             for sentinel in self._watched.sentinels:
                 try:
@@ -81,11 +89,33 @@ class SwitchWatch:
                 except CancelledError:
                     raise
                 except Exception as error:
-                    # Whoever looks for the master says which sentinels are out of reach.
-                    self._log.debug(
-                        "{name}: a sentinel is not heard: {error}", name=self._name, error=error
-                    )
+                    why = error
+            self._tried_all(why)
             await deferLater(self._reactor, NEXT_SENTINEL)
+
+    def _tried_all(self, why: Exception) -> None:
+        """
+        See whether they have fallen silent.
+
+        Where none was ever heard nothing is said here: whoever looks for the
+        master says which sentinels are out of reach.
+        """
+        if not self._has_heard and self._are_silent is False:
+            self._are_silent = True
+            if self._reports:
+                self._log.warn(
+                    "Redis {name}: no sentinel is heard any more ({why}): should another server "
+                    "become the master, it shows when the connection to this one breaks",
+                    name=self._name,
+                    why=why,
+                )
+        self._has_heard = False
+
+    def _hears(self) -> None:
+        if self._are_silent and self._reports:
+            self._log.info("Redis {name}: a sentinel is heard again", name=self._name)
+        self._has_heard = True
+        self._are_silent = False
 
     async def _listen(self, sentinel: Address) -> None:
         """Listen until it is gone, which is an exception."""
@@ -102,6 +132,7 @@ class SwitchWatch:
         try:
             link.heard = self._heard
             await link.call("SUBSCRIBE", _CHANNEL)
+            self._hears()
             # What it said before that has not been heard.
             master = await self._links.ask(sentinel)
             if master is not None:

@@ -82,6 +82,24 @@ class CommandsMixin:
         assert isinstance(error, Exception)
         assert last is None
 
+    async def test_what_two_connections_are_refused_for_is_said_once(self) -> None:
+        url = self.server.url + "?username=one&password=hush"
+        connection = self.connection(url)
+        bell = self.subscription(url, channels=["c"], heard=lambda _, __: None, beside=connection)
+        await self.down(connection)
+        await self.down(bell)
+        (line,) = self.said
+        assert "it refuses the user or the password" in line
+
+    async def test_what_one_of_two_connections_is_refused_for_is_said(self) -> None:
+        self.server.command("ACL", "SETUSER", "one", "on", ">hush", "+@all", "-subscribe", "~*")
+        url = self.server.url + "?username=one&password=hush"
+        connection = self.connection(url)
+        self.subscription(url, channels=["c"], heard=lambda _, __: None, beside=connection)
+        await self.up(connection)
+        await until(lambda: self.said, "it is said")
+        assert "'subscribe' command" in self.said[0]
+
     async def test_why_there_is_no_connection_is_said_in_plain_words(self) -> None:
         missing = f"{self.server.path}.missing"
         connection = self.connection(f"redis+unix://{missing}")

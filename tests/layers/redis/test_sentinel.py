@@ -107,9 +107,17 @@ class TestSwitches(ConnectionCase):
         self.new = self.enterContext(redis_server(tcp=True))
         self.listeners: list[Any] = []
         self.master = self.old.port
+        self.is_silent = False
+        self.turned_away = 0
         case = self
 
         class Sentinel(Protocol):
+            def connectionMade(self) -> None:
+                if case.is_silent:
+                    case.turned_away += 1
+                    assert self.transport is not None
+                    self.transport.loseConnection()
+
             def dataReceived(self, data: bytes) -> None:
                 assert self.transport is not None
                 if b"SUBSCRIBE" in data:
@@ -184,6 +192,23 @@ class TestSwitches(ConnectionCase):
         await until(lambda: len(self.listeners) == 2, "it listens again")
         assert connection.up
 
+    async def test_that_no_sentinel_is_heard_any_more_is_said_once(self) -> None:
+        connection = self.connection(self.url)
+        beside = self.subscription(self.url, channels=["c"], heard=lambda _, __: None)
+        await self.up(connection)
+        await until(lambda: beside.up and len(self.listeners) == 2, "both listen")
+        self.is_silent = True
+        for transport in self.listeners:
+            transport.loseConnection()
+        await until(lambda: self.said and self.turned_away >= 8, "both have tried some times")
+        (line,) = self.said
+        assert line.startswith("Redis sentinel:main/0: no sentinel is heard any more (")
+        assert connection.up
+        self.is_silent = False
+        await until(lambda: len(self.listeners) == 4, "both listen again")
+        await until(lambda: len(self.said) == 2, "that is said")
+        assert self.said[1] == "Redis sentinel:main/0: a sentinel is heard again"
+
     async def test_it_can_be_stopped_at_any_moment(self) -> None:
         # Whatever was left would make trial fail this test.
         nobody = f"redis+sentinel://127.0.0.1:{free_port()},"
@@ -246,7 +271,7 @@ class TestDiscovery(ConnectionCase):
         other = self.sentinel(b"*-1\r\n")
         reason = await self.down(self.connection(self.url(away, other)))
         assert "Redis sentinel:main/0: no sentinel names its master" in reason
-        assert f"{away}: Connection was refused" in reason
+        assert f"{away}: Connection refused" in reason
         assert f"{other} knows no service 'main'" in reason
 
     async def test_a_password_of_the_sentinels_is_their_own(self) -> None:
