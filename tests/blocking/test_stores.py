@@ -132,7 +132,12 @@ class TestAStoreThatIsAway:
         with redis_server() as server:
             process = start(
                 MADE + f"layer = blocking_layer({server.url + '?reply_timeout=0.5'!r})\n"
-                "layer.send('a', {})\n"
+                "while True:\n"
+                "    try:\n"
+                "        layer.send('a', {})\n"
+                "        break\n"
+                "    except LayerUnavailable:\n"
+                "        pass\n"
                 "print('ready')\n"
                 "sys.stdin.readline()\n"
                 "try:\n"
