@@ -358,26 +358,7 @@ class Hub:
             # The owners hear of changes before the messages that came after,
             # and while these still count as waiting.
             self._owners.publish()
-        taken = store.take(channels, 1, now)
-        if limit == 1 or not taken:
-            return taken
-        held = _bytes_of(taken[0])
-        while len(taken) < limit and held < DELIVERY_BYTES:
-            # As many as there is room for, should the next be like these.
-            step = max(1, (DELIVERY_BYTES - held) * len(taken) // held)
-            step = min(step, limit - len(taken), 8 * len(taken))
-            more = store.take(channels, step, now)
-            for place, parcel in enumerate(more):
-                if held >= DELIVERY_BYTES:
-                    # They are larger than those.
-                    for unwanted in reversed(more[place:]):
-                        store.put_back(unwanted)
-                    break
-                held += _bytes_of(parcel)
-                taken.append(parcel)
-            if len(more) < step:
-                break
-        return taken
+        return store.take_portion(channels, limit, DELIVERY_BYTES, now)
 
     def _hand(self, session: Session, number: int, parcels: list[Parcel], now: float) -> None:
         store, ledger = self._store, self._ledger
@@ -426,8 +407,3 @@ class Hub:
         self._timer_at = NEVER
         self._store.expire(self.now())
         self.attend()
-
-
-def _bytes_of(parcel: Parcel) -> int:
-    """Those of a message, with what is around it as it is delivered, roughly."""
-    return len(data_of(parcel)) + 100

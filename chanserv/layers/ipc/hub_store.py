@@ -10,7 +10,7 @@ is a mailbox's L{Roll}.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from typing import Final, cast
 
 from chanserv.codec import Codec
@@ -57,6 +57,11 @@ def as_message(body: Body) -> SealedMessage:
 def data_of(parcel: Parcel) -> bytes:
     """The bytes of a message in the store."""
     return cast(Body, parcel[2]).data
+
+
+def _bytes_of(parcel: Parcel) -> int:
+    """Those of a message, with what is around it as it is delivered, roughly."""
+    return len(data_of(parcel)) + 100
 
 
 _codec: Final = Codec()
@@ -145,6 +150,36 @@ class HubStore(Store):
                 mark = (name, group, self._rolls[name].number)
                 recipients = cast("tuple[str, ...]", mark)
             self._append(mailbox, (deadline, recipients, message, None))
+
+    def take_portion(
+        self, mailboxes: Sequence[str], limit: int, room: int, now: float
+    ) -> list[Parcel]:
+        """
+        Take up to C{limit} parcels, see L{take}; but no more of them once they
+        fill C{room}.
+
+        @param room: bytes.
+        """
+        taken = self.take(mailboxes, 1, now)
+        if limit == 1 or not taken:
+            return taken
+        held = _bytes_of(taken[0])
+        while len(taken) < limit and held < room:
+            # As many as there is room for, should the next be like these.
+            step = max(1, (room - held) * len(taken) // held)
+            step = min(step, limit - len(taken), 8 * len(taken))
+            more = self.take(mailboxes, step, now)
+            for place, parcel in enumerate(more):
+                if held >= room:
+                    # They are larger than those.
+                    for unwanted in reversed(more[place:]):
+                        self.put_back(unwanted)
+                    break
+                held += _bytes_of(parcel)
+                taken.append(parcel)
+            if len(more) < step:
+                break
+        return taken
 
     def put_receipt(self, channel: str, outcome: Outcome, now: float) -> None:
         """See L{Store.put_receipt}."""
