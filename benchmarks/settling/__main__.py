@@ -6,7 +6,8 @@ Three ways of serving them take turns, so that what the machine does meanwhile
 is shared by all: ordered events, which wait for the one before to be settled;
 C{--unordered}, which still asks for receipts; and a layer that gives none.
 All processes of the server share one core, the clients have another; so the
-ratio is that of the work done.
+ratio is that of the work done.  Their processor time is shown beside it, which
+also holds on a machine that does something else.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
@@ -41,6 +43,22 @@ MOST_LOST: Final = 0.15
 
 PATIENCE: Final = 30.0
 """Seconds for a process to be ready."""
+
+TICKS: Final = os.sysconf("SC_CLK_TCK")
+"""In how many parts of a second the system counts processor time."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """
+    One measurement.
+
+    @ivar rate: round trips a second.
+    @ivar cost: processor time of all processes of the server for one, in seconds.
+    """
+
+    rate: float
+    cost: float
 
 
 def main() -> int:
@@ -64,50 +82,67 @@ def main() -> int:
         if sockets:
             layers["redis"] = f"redis+unix://{sockets[0]}"
         for name in options.only or layers:
-            rates = measured(layers[name], options.rounds, options.seconds, cores[0], where)
-            missed |= report(name, rates)
+            figures = measured(layers[name], options.rounds, options.seconds, cores[0], where)
+            missed |= report(name, figures)
     return int(missed)
 
 
 def measured(
     layer: str, rounds: int, seconds: float, core: int, where: Path
-) -> dict[str, list[float]]:
-    """The round trips a second of each way, in each round."""
-    rates: dict[str, list[float]] = {way: [] for way in WAYS}
+) -> dict[str, list[Figure]]:
+    """The figures of each way, in each round."""
+    figures: dict[str, list[Figure]] = {way: [] for way in WAYS}
     for number in range(rounds):
         # Nobody is always the first.
         for way in (*WAYS[number % 3 :], *WAYS[: number % 3]):
-            with serving(layer, way, core, where) as port:
+            with serving(layer, way, core, where) as (port, pids):
                 load.echo(port, 0.5)
-                rates[way].append(load.echo(port, seconds).per_second)
-    return rates
+                before = _processor_seconds(pids)
+                rate = load.echo(port, seconds).per_second
+                spent = _processor_seconds(pids) - before
+                figures[way].append(Figure(rate, spent / (rate * seconds)))
+    return figures
 
 
-def report(name: str, rates: dict[str, list[float]]) -> bool:
+def report(name: str, figures: dict[str, list[Figure]]) -> bool:
     """
     Print one layer's figures.
 
     @return: whether order costs more than it may.
     """
-    ordered = rates["ordered"]
+    ordered = figures["ordered"]
     print(f"{name}: echo round trips a second, median of {len(ordered)} rounds")
     for way in WAYS:
-        ratios = [mine / other for mine, other in zip(ordered, rates[way], strict=True)]
+        rate = statistics.median(one.rate for one in figures[way])
+        cost = statistics.median(one.cost for one in figures[way])
+        ratios = _ratios(ordered, figures[way])
         print(
-            f"  {way:12} {statistics.median(rates[way]):8.0f}"
-            f"   ordered is {statistics.median(ratios):.2f} of it"
-            f" ({min(ratios):.2f} to {max(ratios):.2f})"
+            f"  {way:12} {rate:8.0f}   ordered is {statistics.median(ratios):.2f} of it"
+            f" ({min(ratios):.2f} to {max(ratios):.2f}); {cost * 1e6:.0f} us of processor each"
         )
-    pairs = zip(ordered, rates["--unordered"], strict=True)
-    return statistics.median(mine / other for mine, other in pairs) < 1 - MOST_LOST
+    return statistics.median(_ratios(ordered, figures["--unordered"])) < 1 - MOST_LOST
+
+
+def _ratios(some: list[Figure], others: list[Figure]) -> list[float]:
+    """The rate of each, as a part of that of the other in the same round."""
+    return [one.rate / other.rate for one, other in zip(some, others, strict=True)]
+
+
+def _processor_seconds(pids: Sequence[int]) -> float:
+    """What some processes have used so far, in the program and in the system."""
+    ticks = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / TICKS
 
 
 @contextmanager
-def serving(layer: str, way: str, core: int, where: Path) -> Iterator[int]:
+def serving(layer: str, way: str, core: int, where: Path) -> Iterator[tuple[int, list[int]]]:
     """
     Serve the site of the other comparison until the block ends.
 
-    @return: the port.
+    @return: the port, and the ids of the processes.
     """
     port = _free_port()
     shared = not layer.startswith("memory:")
@@ -124,14 +159,13 @@ def serving(layer: str, way: str, core: int, where: Path) -> Iterator[int]:
         "XDG_RUNTIME_DIR": str(where),
     }
     with ExitStack() as stack:
-        for command in commands:
-            stack.enter_context(_process(command, environment, core))
-        yield port
+        pids = [stack.enter_context(_process(command, environment, core)) for command in commands]
+        yield port, pids
 
 
 @contextmanager
-def _process(options: Sequence[str], environment: dict[str, str], core: int) -> Iterator[None]:
-    """Run one C{twistd chanserv} that is ready, and end it with the block."""
+def _process(options: Sequence[str], environment: dict[str, str], core: int) -> Iterator[int]:
+    """Run one C{twistd chanserv} that is ready, and end it with the block; give its id."""
     twistd = str(Path(sys.executable).parent / "twistd")
     with tempfile.NamedTemporaryFile(suffix=".log") as log:
         process = subprocess.Popen(
@@ -145,7 +179,7 @@ def _process(options: Sequence[str], environment: dict[str, str], core: int) -> 
         )
         try:
             _wait_until_ready(process, log)
-            yield
+            yield process.pid
         finally:
             process.send_signal(signal.SIGTERM)
             try:
