@@ -13,7 +13,7 @@ from typing import Final
 
 from twisted.logger import Logger
 
-from chanserv.errors import ConsumeLater, DenyConnection
+from chanserv.errors import ConsumeLater, DenyConnection, LayerUnavailable
 from chanserv.interfaces import IApplication
 from chanserv.messages import Delivery, Send
 from chanserv.worker.answers import answer_to_fault, denial
@@ -90,6 +90,15 @@ def perform(run: Run, application: IApplication) -> None:
         run.ending = Ending.LATER
     except DenyConnection:
         run.ending = _deny(run)
+    except LayerUnavailable as error:
+        # No fault of the site's, and each consumer meets it while it lasts: a line is enough.
+        _log.warn(
+            "{consumer} could not finish with a message from channel {channel!r}: {error}",
+            consumer=run.consumer,
+            channel=delivery.channel,
+            error=str(error),
+        )
+        run.ending = _fault(run)
     except BaseException:
         _log.failure(
             "{consumer} failed on a message from channel {channel!r}",

@@ -8,7 +8,7 @@ import pytest
 from twisted.logger import LogLevel, capturedLogs, formatEvent, textFileLogObserver
 from twisted.trial.unittest import SynchronousTestCase
 
-from chanserv.errors import ConsumeLater, DenyConnection
+from chanserv.errors import ConsumeLater, DenyConnection, LayerUnavailable
 from chanserv.messages import Delivery, Send, seal
 from chanserv.worker.runs import Ending, Run, perform
 from tests.worker.fakes import FakeApplication
@@ -76,6 +76,21 @@ class TestPerform:
         assert "log_failure" not in event
         assert "only a consumer of 'websocket.connect'" in (formatEvent(event) or "")
         assert run.ending is Ending.FAULT
+
+    def test_a_layer_that_is_away_is_a_fault_without_a_traceback(self) -> None:
+        with capturedLogs() as events:
+            run = run_of(
+                "http.request", raising(LayerUnavailable("no way there")), reply_channel="s!1"
+            )
+        (event,) = events
+        assert event["log_level"] is LogLevel.warn
+        assert "log_failure" not in event
+        assert formatEvent(event) == (
+            "site.consumers.only could not finish with a message from channel 'http.request': "
+            "no way there"
+        )
+        assert run.ending is Ending.FAULT
+        assert run.outbox.operations[0].message["status"] == 500
 
     def test_consumers_without_a_name_are_named_by_their_channel(self) -> None:
         run = Run(Delivery(("mail",), seal({})))
