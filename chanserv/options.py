@@ -242,8 +242,8 @@ Examples:
   The same for everyone, on port 80, with an access log:
     twistd -n chanserv --settings=mysite.settings --listen=tcp:80 --access-log=access.log
   Apart, over a layer that both reach: the interface server, and the workers:
-    twistd -n chanserv --layer=mysite.asgi:channel_layer
-    twistd -n chanserv --layer=mysite.asgi:channel_layer --settings=mysite.settings --no-listen
+    twistd -n chanserv --layer=ipc:mysite
+    twistd -n chanserv --layer=ipc:mysite --settings=mysite.settings --no-listen
 
 SIZE is in bytes, or as 64K, 10M, 1G; TIME in seconds, or as 500ms, 2m, 1h.
 """
