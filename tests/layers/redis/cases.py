@@ -84,7 +84,7 @@ class BehindProxy(RedisCase):
         self.proxy = Proxy(server.path, Path(folder.name) / "p")
         self.addCleanup(self.proxy.stop)
         # No sign of life shall be what is lost.
-        beside = await self.layer(reader_lease=10_000, owner_lease=10_000, **config)
+        beside = await self.layer(**{"reader_lease": 10_000, "owner_lease": 10_000, **config})
         self.config = {**self.config, "hosts": [self.proxy.url]}
         behind = await self.peer(beside)
         await behind.global_statistics()

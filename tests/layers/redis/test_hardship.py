@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from chanserv.layers.redis.layer import RedisChannelLayer
-from tests.layers.redis.cases import RedisCase
+from chanserv.layers.redis.leases import OWNER_LEASE, READER_LEASE
+from chanserv.messages import Send
+from chanserv.testing.contract.case import ENOUGH
+from tests.layers.redis.cases import BehindProxy, RedisCase
+
+
+def stop_the_heart_of(layer: RedisChannelLayer) -> None:
+    """Let C{layer} give no sign of life by itself."""
+    for shard in layer._shards:
+        assert shard._beating is not None
+        shard._beating.cancel()
+        shard._beating = None
 
 
 class StalledOwners(RedisCase):
@@ -16,9 +27,7 @@ class StalledOwners(RedisCase):
         for member in members:
             await other.group_add("group", member)
         await self.pause()
-        (shard,) = stalled._shards
-        shard._beating.cancel()  # type: ignore[union-attr]
-        shard._beating = None
+        stop_the_heart_of(stalled)
         return stalled, other
 
     async def goes_on(self, stalled: RedisChannelLayer) -> None:
@@ -74,3 +83,33 @@ class StalledOwners(RedisCase):
         self.assertEqual(len(greetings), 1)
         self.assertEqual(await other.group_channels("group"), ["process!x"])
         self.leave(self.waiting)
+
+
+class LongAbsences(BehindProxy):
+    async def test_answers_on_their_way_are_handed_out_after_all(self) -> None:
+        behind, beside = await self.behind_proxy(
+            redeliver=["channel"], reader_lease=READER_LEASE, owner_lease=OWNER_LEASE
+        )
+        stop_the_heart_of(behind)
+        waiting = behind.receive(["process!", "channel"], ENOUGH)
+        await self.pause()
+        self.proxy.refuses = True
+        self.proxy.loses_next_answer = True
+        await beside.send_batch(
+            [
+                Send("process!x", {"number": 1}),
+                Send("channel", {"number": 2}),
+                Send("process!x", {"number": 3}, "other!x"),
+                Send("process!x", {"number": 4}),
+            ]
+        )
+        await self.eventually(lambda: not behind._shards[0].greeted)
+        await self.outlast(behind, [beside], "alive")
+        # Of these others know: one is somebody else's now, of the other its sender has heard.
+        self.assertEqual(self.numbers(await self.read(beside, "channel")), [2])
+        self.assertEqual(await self.read_messages(beside, "other!"), [{"receipt": "lost"}])
+        self.proxy.refuses = False
+        self.assertEqual(self.numbers(await waiting), [1, 4])
+        await behind._shards[0].beat()
+        kept = self.raw("EXISTS", f"{self.config['prefix']}taken:{behind.process}")
+        self.assertEqual(kept, b":0\r\n")

@@ -19,7 +19,7 @@ local function hello(ARGV)
   call('ZADD', PREFIX .. 'owners', NOW + ARGV[7], PROCESS)
   call('SET', PREFIX .. 'born', ARGV[9], 'NX')
   local entries = {}
-  if known and ARGV[8] ~= '0' and call('LINDEX', PREFIX .. 'taken:' .. PROCESS, 0) == ARGV[8] then
+  if owner and ARGV[8] ~= '0' and call('LINDEX', PREFIX .. 'taken:' .. PROCESS, 0) == ARGV[8] then
     entries = call('LRANGE', PREFIX .. 'taken:' .. PROCESS, 1, -1)
   end
   local tables = {}

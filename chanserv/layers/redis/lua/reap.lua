@@ -13,6 +13,21 @@ local function before(one, other)
   return one[1] < other[1]
 end
 
+-- Keep of the last take what is not leased: answers and receipts, say, that nobody
+-- else can use.  Should the process come back before its mailboxes end, it may not
+-- have had them.
+local function keep_unleased(key)
+  local taken = call('LRANGE', key, 0, -1)
+  if #taken == 0 then return end
+  local kept = {taken[1]}
+  for place = 2, #taken do
+    local _, _, _, receipt, flag = string.match(taken[place], HEAD)
+    if receipt == '-' and flag ~= 'r' then kept[#kept + 1] = taken[place] end
+  end
+  call('DEL', key)
+  call_in_parts('RPUSH', key, kept)
+end
+
 -- Its leases are lost, and others read what it waited for.
 local function end_reader(process)
   local key = PREFIX .. 'leases:' .. process
@@ -24,7 +39,8 @@ local function end_reader(process)
   table.sort(leases, before)
   -- The last first: each is put before the others.
   for place = #leases, 1, -1 do lose(leases[place][3]) end
-  call('DEL', key, PREFIX .. 'taken:' .. process)
+  call('DEL', key)
+  keep_unleased(PREFIX .. 'taken:' .. process)
   local signatures = call('SMEMBERS', PREFIX .. 'listens:' .. process)
   for _, signature in ipairs(signatures) do
     call('ZREM', PREFIX .. 'waiting:' .. signature, process)
@@ -48,7 +64,7 @@ local function end_owner(process)
       return false
     end
   end
-  call('DEL', key)
+  call('DEL', key, PREFIX .. 'taken:' .. process)
   call('ZREM', PREFIX .. 'owners', process)
   return true
 end
