@@ -220,8 +220,19 @@ class HeldCommands(BehindProxy):
         (shard,) = behind._shards
         # As one that has been up for a while: then commands are held for a moment.
         shard._connection._up_at -= 10
+        gone: Deferred[None] = Deferred()
+        tell = shard._house.lost
+
+        def lost(which: Any) -> None:
+            tell(which)
+            if not gone.called:
+                gone.callback(None)
+
+        shard._house.lost = lost  # type: ignore[method-assign]
         self.proxy.cut()
-        await self.eventually(lambda: not shard._connection.up)
+        # It may be back in a moment, so this goes on just then.
+        await gone
+        self.assertFalse(shard._connection.up)
         (error,) = await behind.send_batch([Send("process!x", {"number": 1})], [delivery])
         got: list[Any] = []
         while not got or "receipt" not in got[-1]:
