@@ -25,6 +25,12 @@ from tests.layers.redis.connections import (
 )
 from tests.redis_servers import RedisServer, redis_server
 
+
+def not_at_once() -> float:
+    """For C{random}: the way back takes so long that the loss can be seen."""
+    return 1.0
+
+
 IMPATIENT = Limits(longest_back_off=0.2, refused_back_off=0.2, patience=0.3)
 
 HELLO = b"*4\r\n$7\r\nversion\r\n$5\r\n7.0.0\r\n$4\r\nrole\r\n$6\r\nmaster\r\n"
@@ -575,7 +581,9 @@ class TestPreparing(WithServer):
             await link.run(Script.of("x", b"return redis.call('RPUSH', KEYS[1], 'second')"), ["k"])
 
         connection = self.connection(
-            self.server.url, prepare=lambda link: Deferred.fromCoroutine(prepare(link))
+            self.server.url,
+            prepare=lambda link: Deferred.fromCoroutine(prepare(link)),
+            random=not_at_once,
         )
         await connection.call("RPUSH", "k", "third")
         expected = [b"first", b"second", b"third"]
@@ -629,7 +637,7 @@ class TestPreparing(WithServer):
         def lost() -> None:
             raise ValueError("on purpose")
 
-        connection = self.connection(self.server.url, lost=lost)
+        connection = self.connection(self.server.url, lost=lost, random=not_at_once)
         await self.up(connection)
         self.server.restart()
         await until(lambda: not connection.up, "the loss is noticed")
