@@ -48,8 +48,6 @@ BYE_TIMEOUT: Final = 2.0
 """Seconds that L{Shard.stop} waits for the server; without its word, the leases
 end by themselves."""
 
-_BY_MISTAKE: Final = "was taken for dead"
-
 
 class Shard:
     """
@@ -220,7 +218,7 @@ class Shard:
     def _taken(self, answer: list[Any] | None, number: int) -> Found:
         if answer is None:
             self._register_again()
-            raise LayerUnavailable(f"Redis {self.name}: this process {_BY_MISTAKE}")
+            raise LayerUnavailable(f"Redis {self.name} knows nothing of this process any more")
         now, feeds, *entries = answer
         self._set_clock(now)
         if feeds:
@@ -368,7 +366,9 @@ class Shard:
         elif answer is None:
             if self.greeted:
                 self._log.warn(
-                    "this process {what} by Redis {name}", what=_BY_MISTAKE, name=self.name
+                    "Redis {name} knows nothing of this process any more: it was silent for "
+                    "longer than its lease, or the data is gone; it registers again",
+                    name=self.name,
                 )
                 self._register_again()
         else:
