@@ -59,6 +59,8 @@ class RandomCuts(RedisCase):
         )
         for proxy in self.proxies:
             proxy.loses_next_answer = False
+        # The others may all wait for something else.
+        readers.append(self.goes_on(self.reads(0, layers[0], self.rest)))
         await self.eventually(self.all_is_known)
         await self.pause()
         self.check((await layers[0].global_statistics())["messages_pending"])
@@ -134,6 +136,12 @@ class RandomCuts(RedisCase):
         for delivery in await self.now_and_then(layer.receive(channels, self.limit())):
             self.handed[delivery.message["name"]] += 1
             self.settle(delivery)
+
+    async def rest(self, index: int, layer: RedisChannelLayer) -> None:
+        """Read whatever of that nobody has read."""
+        for delivery in await layer.receive(SHARED):
+            self.handed[delivery.message["name"]] += 1
+            delivery.settle()
 
     async def alone(self, index: int, layer: RedisChannelLayer) -> None:
         """Read what nobody else reads, for which there is an order."""
