@@ -6,7 +6,7 @@ from typing import Any
 
 from chanserv.layers.redis.layer import RedisChannelLayer
 from chanserv.layers.redis.leases import OWNER_LEASE, READER_LEASE
-from chanserv.messages import Send
+from chanserv.messages import Forget, Send
 from chanserv.testing.contract.case import ENOUGH
 from tests.layers.redis.cases import BehindProxy, RedisCase
 
@@ -113,3 +113,20 @@ class LongAbsences(BehindProxy):
         await behind._shards[0].beat()
         kept = self.raw("EXISTS", f"{self.config['prefix']}taken:{behind.process}")
         self.assertEqual(kept, b":0\r\n")
+
+
+class ManyShards(RedisCase):
+    shards = 3
+
+    async def test_a_channel_leaves_however_many_groups_it_is_in(self) -> None:
+        layer = await self.layer()
+        await layer.global_statistics()
+        # More than Lua takes apart at once.
+        groups = [f"group{number}" for number in range(9_000)]
+        shard = layer._sending._places.owner_of("process!")
+        lasts = 3_600_000
+        joins = [("j", group, "process!x", lasts) for group in groups]
+        await shard.operate([word for words in joins for word in words])
+        await layer.group_add(groups[0], "process!x")
+        self.assertEqual(await layer.send_batch([Forget("process!x")]), [None])
+        self.assertEqual(await layer.group_channels(groups[0]), [])

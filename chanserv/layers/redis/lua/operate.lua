@@ -75,7 +75,9 @@ local function operate(ARGV)
       for _, group in ipairs(forget(channel, KEPT)) do strike(group, channel) end
     elseif letter == 'h' then
       local channel = arguments(ARGV, 1)
-      results[#results + 1] = {place, unpack(forget(channel, KEPT))}
+      local groups = forget(channel, KEPT)
+      table.insert(groups, 1, place)
+      results[#results + 1] = groups
     elseif letter == 'd' then
       local mailbox = arguments(ARGV, 1)
       unlist(mailbox)
