@@ -2,8 +2,8 @@
 Run it: C{python -m benchmarks.settling}.
 
 Some WebSocket clients keep one message in flight each, which a consumer echoes.
-Three ways of serving them take turns, so that what the machine does meanwhile
-is shared by all: ordered events, which wait for the one before to be settled;
+Three ways of serving them take turns every half second, so that what the machine
+does meanwhile is shared by all: ordered events, which wait for the one before to be settled;
 C{--unordered}, which still asks for receipts; and a layer that gives none.
 All processes of the server share one core, the clients have another; so the
 ratio is that of the work done.  Their processor time is shown beside it, which
@@ -68,8 +68,8 @@ def main() -> int:
     @return: the exit code: 0, or 1 where order costs more than it may.
     """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.settling", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="the median of these is shown")
-    parser.add_argument("--seconds", type=float, default=1.5, help="for each measurement")
+    parser.add_argument("--rounds", type=int, default=15, help="the median of these is shown")
+    parser.add_argument("--seconds", type=float, default=0.5, help="for each measurement")
     parser.add_argument("--only", action="append", help="memory, ipc or redis; repeatable")
     options = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))
@@ -78,9 +78,11 @@ def main() -> int:
     os.sched_setaffinity(0, {cores[-1]})
     missed = False
     with folder() as where, redis_servers(where, 1) as sockets:
-        layers = {"memory": "memory:", "ipc": f"ipc:bench-{secrets.token_hex(4)}"}
+        # Each way has a store of its own, so that its processes keep to themselves.
+        token = secrets.token_hex(4)
+        layers = {"memory": "memory:", "ipc": f"ipc:bench-{token}-{{}}"}
         if sockets:
-            layers["redis"] = f"redis+unix://{sockets[0]}"
+            layers["redis"] = f"redis+unix://{sockets[0]}?prefix=bench{{}}:"
         for name in options.only or layers:
             figures = measured(layers[name], options.rounds, options.seconds, cores[0], where)
             missed |= report(name, figures)
@@ -90,13 +92,19 @@ def main() -> int:
 def measured(
     layer: str, rounds: int, seconds: float, core: int, where: Path
 ) -> dict[str, list[Figure]]:
-    """The figures of each way, in each round."""
+    """The figures of each way, in each round; C{layer} has a place for a number."""
     figures: dict[str, list[Figure]] = {way: [] for way in WAYS}
-    for number in range(rounds):
-        # Nobody is always the first.
-        for way in (*WAYS[number % 3 :], *WAYS[: number % 3]):
-            with serving(layer, way, core, where) as (port, pids):
-                load.echo(port, 0.5)
+    with ExitStack() as stack:
+        servers = {
+            way: stack.enter_context(serving(layer.format(number), way, core, where))
+            for number, way in enumerate(WAYS)
+        }
+        for port, _ in servers.values():
+            load.echo(port, 0.5)
+        for number in range(rounds):
+            # Nobody is always the first.
+            for way in (*WAYS[number % 3 :], *WAYS[: number % 3]):
+                port, pids = servers[way]
                 before = _processor_seconds(pids)
                 rate = load.echo(port, seconds).per_second
                 spent = _processor_seconds(pids) - before
