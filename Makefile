@@ -72,7 +72,7 @@ bench-layers: $(VENV)/made-run $(BENCH_VENV)/made-bench ## compare the channel l
 	@tools/need-programs redis-server
 	@$(BIN)/python -m benchmarks.layers --peers $(abspath $(BENCH_VENV))/bin/python
 
-bench-settling: $(VENV)/made-run ## what the order of a socket's events costs, in some minutes
+bench-settling: $(VENV)/made-run ## what the order of a socket's events costs, in two minutes
 	@$(BIN)/python -m benchmarks.settling
 
 demo-picture: programs ## take the picture in the README anew
