@@ -12,7 +12,7 @@ from twisted.logger import globalLogPublisher
 from chanserv.layers.redis.layer import RedisChannelLayer
 from chanserv.testing.contract.case import LayerCase
 from tests.layers.redis.proxies import Proxy
-from tests.layers.redis.stores import StoresCase
+from tests.layers.redis.stores import StoresCase, has_heard
 from tests.redis_servers import RedisServer
 
 
@@ -44,6 +44,15 @@ class RedisCase(StoresCase, LayerCase):
             return bool(condition())
 
         await self.until(holds)
+
+    async def all_heard(self) -> None:
+        """
+        Wait until each layer has heard what its stores have said until now, and
+        has the answer to what it asked then; however slow the machine.
+        """
+        for _ in range(2):
+            for layer in self.living:
+                await has_heard(layer)
 
     async def received(self, waiting: Deferred[Any]) -> list[Any]:
         """The messages of a receive."""

@@ -95,6 +95,7 @@ class AnswersThatAreLost(BehindProxy):
         behind._shards[0]._ask_for_news = lambda: None  # type: ignore[method-assign]
         await beside.group_add("group", "process!x")
         await self.pause()
+        await self.all_heard()
         self.proxy.loses_next_answer = True
         await beside.send_group("group", {"number": 1})
         (delivery,) = await waiting
@@ -244,6 +245,7 @@ class AStoreThatLosesItsData(RedisCase):
         await other.group_discard("another", members[0])
         await other.send_batch([Forget(members[1])])
         await self.pause()
+        await self.all_heard()
         await self.restart(self.server)
         self.assertEqual(set(await other.group_channels("group")), set(members) - {members[1]})
         await other.send_group("group", {"number": 1})
@@ -261,6 +263,7 @@ class AStoreThatLosesItsData(RedisCase):
         waiting = owner.receive(["process!"])
         await other.group_add("group", "process!x")
         await self.pause()
+        await self.all_heard()
         for _ in range(2):
             await self.restart(self.server)
         await other.group_discard("group", "process!x")
@@ -300,6 +303,7 @@ class AStoreThatLosesItsData(RedisCase):
         leased = await self.take_one(reader, "channel1")
         settled.settle()
         await self.pause()
+        await self.all_heard()
         # As a replica has it that takes over before it has heard of the last send.
         prefix = self.config["prefix"]
         self.server.command("DEL", f"{prefix}queue:channel3")
@@ -325,8 +329,10 @@ class AStoreThatLosesItsData(RedisCase):
         self.leave(owner.receive(["process!"]))
         await other.group_add("group", "process!x")
         await self.pause()
+        await self.all_heard()
         await other.flush()
         await self.pause()
+        await self.all_heard()
         await self.restart(self.server)
         self.assertEqual(await other.group_channels("group"), [])
 
@@ -393,6 +399,7 @@ class LeasesAndTime(RedisCase):
         self.leave(reader.receive(["owned!"]))
         await layer.group_add("group", "owned!x")
         await self.pause()
+        await self.all_heard()
         # As when the server was stopped for so long: the first that comes sweeps.
         self.offset += 60_000
         await layer._shards[0].beat()
@@ -407,6 +414,7 @@ class LeasesAndTime(RedisCase):
         waiting = stalled.receive(["process!"])
         await layer.group_add("group", "process!x")
         await self.pause()
+        await self.all_heard()
         (shard,) = stalled._shards
         # No sign of life for as long as mailboxes last.
         shard._beating.cancel()  # type: ignore[union-attr]
@@ -415,6 +423,7 @@ class LeasesAndTime(RedisCase):
         shard._beat()
         await self.eventually(lambda: self.said("memberships have been put back"))
         await self.pause()
+        await self.all_heard()
         self.assertEqual(await layer.group_channels("group"), ["process!x"])
         await layer.send_group("group", {"number": 1})
         (delivery,) = await waiting
@@ -424,6 +433,7 @@ class LeasesAndTime(RedisCase):
         layer, stalled = await self.peers(2)
         await stalled.global_statistics()
         await self.pause()
+        await self.all_heard()
         (shard,) = stalled._shards
         shard._beating.cancel()  # type: ignore[union-attr]
         await self.outlast(stalled, [layer], "alive")
@@ -485,6 +495,7 @@ class LeasesAndTime(RedisCase):
         await layer.send_group("group", {})
         await layer.send("channel", {}, "process!x")
         await self.pause()
+        await self.all_heard()
         await layer.close()
         other = self.make_peer()
         self.addCleanup(other.close)
@@ -785,6 +796,7 @@ class ThreeShards(RedisCase):
             for mailbox in mailboxes:
                 await layer.group_add(group, mailbox + "x")
         await self.pause()
+        await self.all_heard()
         for index in range(3):
             await self.restart(self.all[index])
             for group in groups:
