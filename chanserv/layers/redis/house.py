@@ -63,9 +63,13 @@ class House:
 
     # Members
 
-    def mailboxes(self) -> list[str]:
-        """The mailboxes that are read here."""
-        return self._mirrors.mailboxes()
+    def expect(self, shard: Shard, channels: Iterable[str]) -> None:
+        """It is about to be asked for what waits on C{channels}."""
+        self._mirrors.expect(shard.name, channels)
+
+    def mailboxes(self, shard: Shard) -> list[str]:
+        """The mailboxes there that are read here."""
+        return self._mirrors.mailboxes(shard.name)
 
     def fed(self, shard: Shard, tables: Iterable[Table]) -> None:
         """Changes to the members behind mailboxes."""

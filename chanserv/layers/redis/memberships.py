@@ -49,10 +49,10 @@ class Memberships:
 
         async def change() -> None:
             if there is here:
-                await there.operate(at_mailbox + at_group)
+                await there.change(at_mailbox + at_group)
             else:
-                await there.operate(at_mailbox)
-                await here.operate(at_group)
+                await there.change(at_mailbox)
+                await here.change(at_group)
 
         if self._places.only is not None:
             return Deferred.fromCoroutine(change())

@@ -20,6 +20,7 @@ from chanserv.layers.redis.held import Commands
 from chanserv.layers.redis.house import House
 from chanserv.layers.redis.programs import OPERATE, OWED, Program
 from chanserv.layers.redis.protocol import Word
+from chanserv.layers.redis.recent import Recent
 from chanserv.layers.redis.refusals import Refused
 from chanserv.names import mailbox_of
 
@@ -35,20 +36,27 @@ class Mending:
 
     _log = Logger(namespace="chanserv.redis")
 
-    def __init__(self, shard: Shard, house: House, head: Sequence[Word]) -> None:
+    def __init__(self, shard: Shard, house: House, recent: Recent, head: Sequence[Word]) -> None:
         """
+        @param recent: the changes that this process has made there lately.
         @param head: the first arguments of C{lua/operate.lua}.
         """
         self._shard = shard
         self._house = house
+        self._recent = recent
         self._head = head
 
     async def put_back(self, run: Run) -> None:
-        """Put back the memberships that this process knows."""
+        """
+        Put back the memberships that this process knows, and make its last changes
+        again, of which their owners may not have heard.
+        """
         count = 0
         for words in self._house.put_back(self._shard):
             await run(OPERATE, (*self._head, *words))
             count += words.count("j")
+        for words in self._recent.again():
+            await run(OPERATE, (*self._head, *words))
         if count:
             self._log.warn(
                 "Redis {name}: {count} memberships have been put back",

@@ -55,9 +55,25 @@ class Mirrors:
             mirror.note(changes)
             self._last[mailbox] = changes[-1].number if changes else 0
 
-    def mailboxes(self) -> list[str]:
-        """The mailboxes of which anything is known."""
-        return list(self._mirrors)
+    def expect(self, shard: str, channels: Iterable[str]) -> None:
+        """
+        Note that C{shard} is about to be asked for what waits on C{channels}.
+
+        The bell for a change to the members behind a mailbox has a connection of
+        its own, and may be heard before the answer to the take that made this
+        process the owner.
+        """
+        for channel in channels:
+            if (
+                channel.endswith("!")
+                and channel not in self._mirrors
+                and self._owner_of(channel) == shard
+            ):
+                self._mirrors[channel] = Mirror()
+
+    def mailboxes(self, shard: str) -> list[str]:
+        """The mailboxes on C{shard} that are read here."""
+        return [mailbox for mailbox in self._mirrors if self._owner_of(mailbox) == shard]
 
     def put_back(
         self, shard: str, now: float, capacity_of: Callable[[str], tuple[int, str]]

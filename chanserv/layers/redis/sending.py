@@ -192,6 +192,9 @@ class Sending:
                 # was not, those who wait for an answer are told.
                 shard.leased.not_settled(lease, (Outcome.LOST if prepared else outcome).value)
             return
+        for _, made in prepared:
+            if made.kind is Forget:
+                shard.remember(made.words)
         for found in results:
             place, made = prepared[found[0]]
             if full is None or made.target not in full:
@@ -234,12 +237,14 @@ class Sending:
     async def _forget(self, place: int, made: Prepared, errors: Errors) -> None:
         channel = made.target
         try:
-            for _, *groups in await made.shard.operate(made.words):
+            for _, *groups in await made.shard.change(made.words):
                 words: dict[Shard, list[Word]] = {}
                 for group in groups:
                     shard = self._places.owner_of(group.decode())
                     words.setdefault(shard, []).extend(("x", group, channel))
-                await all_done([shard.operate(words[shard]) for shard in words])
+                await all_done(
+                    [Deferred.fromCoroutine(shard.change(words[shard])) for shard in words]
+                )
         except ChannelLayerError as error:
             errors[place] = error
 

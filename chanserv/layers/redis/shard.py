@@ -34,6 +34,7 @@ from chanserv.layers.redis.mending import Mending, run_id_of
 from chanserv.layers.redis.posts import Posts, Results
 from chanserv.layers.redis.programs import BEAT, BYE, HELLO, NEWS, OPERATE, POST, TAKE, Program
 from chanserv.layers.redis.protocol import Word
+from chanserv.layers.redis.recent import Recent
 from chanserv.layers.redis.server import Server
 from chanserv.layers.redis.signatures import KNOWN_FOR, Signatures
 from chanserv.layers.redis.space import Space
@@ -105,7 +106,8 @@ class Shard:
         self.leased = Leased(server.name, self.post, self.complain)
         self._signatures = Signatures()
         self._takes = Takes(process, self._signatures)
-        self._mending = Mending(self, house, (process, space.kept))
+        self._recent = Recent()
+        self._mending = Mending(self, house, self._recent, (process, space.kept))
         self._registering = False
         # What the store was told by, and which run of which server it was.
         self._born: bytes | None = None
@@ -170,6 +172,16 @@ class Shard:
         self._posts.flush()
         return self._call(OPERATE, words)
 
+    async def change(self, words: Sequence[Word]) -> Results:
+        """The same for changes to memberships: see L{remember}."""
+        results = await self.operate(words)
+        self.remember(words)
+        return results
+
+    def remember(self, words: Sequence[Word]) -> None:
+        """Note changes to memberships that are done, to be done again if the store loses them."""
+        self._recent.note(words, self._reactor.seconds())
+
     def post(self, words: Sequence[Word], count: int = 1) -> Deferred[Results]:
         """
         The same for what has nothing to do with groups.
@@ -209,6 +221,8 @@ class Shard:
             for those that got none.  Fails with a L{ChannelLayerError}.
         """
         self.taking = True
+        for _, _, channels in asks:
+            self._house.expect(self, channels)
         number, words = self._takes.next(asks, self._reactor.seconds())
         taking = self._run(TAKE, *words)
         return taking.addCallbacks(
@@ -322,6 +336,8 @@ class Shard:
             self._house.recovered(self, entries)
         if self.greeted:
             self._house.ready(self)
+            # What was rung meanwhile was not asked for.
+            self._ask_for_news()
 
     def _lost(self) -> None:
         """The connection for commands is gone."""
@@ -373,6 +389,7 @@ class Shard:
                 self._register_again()
         else:
             self._set_clock(answer[0])
+            self._recent.forget_old(self._reactor.seconds())
             # What was refused, say for want of memory.
             self.leased.again()
             for signature in answer[2]:
@@ -396,6 +413,7 @@ class Shard:
     def _heard(self, _: bytes, signature: bytes) -> None:
         if signature == b"flush":
             self.leased.clear()
+            self._recent.clear()
             self._house.flushed()
             self._ask_for_news()
         elif signature == b"members":
@@ -405,7 +423,7 @@ class Shard:
 
     def _ask_for_news(self) -> None:
         """Learn of changes to members, which else come with the next take."""
-        mailboxes = self._house.mailboxes()
+        mailboxes = self._house.mailboxes(self)
         if self.greeted and mailboxes:
             asking = self._run(NEWS, self._process, *mailboxes)
             asking.addCallback(self._told).addErrback(self.complain)

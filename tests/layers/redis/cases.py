@@ -61,10 +61,7 @@ class RedisCase(StoresCase, LayerCase):
     async def restart(self, server: RedisServer) -> None:
         """Kill a server, start it empty, and wait until all layers have put back what they know."""
         shards = [
-            shard
-            for layer in self.living
-            for shard in layer._shards
-            if str(server.path) in shard.name
+            shard for layer in self.living for shard in layer._shards if self.reaches(shard, server)
         ]
         before = [shard._run_id for shard in shards]
         server.restart()
@@ -75,6 +72,10 @@ class RedisCase(StoresCase, LayerCase):
             )
         )
         await self.pause()
+
+    def reaches(self, shard: Any, server: RedisServer) -> bool:
+        """Whether C{shard} is on C{server}."""
+        return str(server.path) in shard.name
 
     def raw(self, *words: Any, server: int = 0) -> bytes:
         """What a server answers, in its protocol."""
@@ -99,3 +100,6 @@ class BehindProxy(RedisCase):
         await behind.global_statistics()
         await self.pause()
         return behind, beside
+
+    def reaches(self, shard: Any, server: RedisServer) -> bool:
+        return True

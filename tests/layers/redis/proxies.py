@@ -32,6 +32,7 @@ class _Front(Protocol):
     def __init__(self, proxy: Proxy) -> None:
         self.proxy = proxy
         self.early = b""
+        self.late = b""
         self.is_bell = False
 
     def connectionMade(self) -> None:
@@ -60,7 +61,14 @@ class _Front(Protocol):
             self.proxy.loses_next_answer = False
             self.transport.abortConnection()
         else:
-            self.transport.write(data)
+            self.late += data
+            self.pass_on()
+
+    def pass_on(self) -> None:
+        """Hand the client what it may have."""
+        if not (self.proxy.holds_bells if self.is_bell else self.proxy.holds_answers):
+            late, self.late = self.late, b""
+            self.transport.write(late)
 
     def connectionLost(self, reason: Any = None) -> None:
         self.proxy.open.discard(self)
@@ -74,6 +82,9 @@ class Proxy:
 
     @ivar loses_next_answer: whether the next answer on a connection for
         commands ends that connection instead.
+    @ivar holds_answers: whether what comes on connections for commands waits for
+        L{release}.
+    @ivar holds_bells: the same of connections for bells.
     @ivar refuses: whether connections end as they are made.
     """
 
@@ -85,6 +96,8 @@ class Proxy:
         self.target = target
         self.path = path
         self.loses_next_answer = False
+        self.holds_answers = False
+        self.holds_bells = False
         self.refuses = False
         self.open: set[_Front] = set()
         factory = Factory()
@@ -98,6 +111,12 @@ class Proxy:
     def url(self) -> str:
         """Of a layer behind it."""
         return f"redis+unix://{self.path}"
+
+    def release(self) -> None:
+        """Pass on what has waited."""
+        self.holds_answers = self.holds_bells = False
+        for front in list(self.open):
+            front.pass_on()
 
     def cut(self) -> None:
         """End all connections."""

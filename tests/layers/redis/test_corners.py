@@ -277,7 +277,7 @@ def test_a_count_of_changes_that_begins_anew_holds_nothing_up() -> None:
 def test_changes_from_another_shard_than_the_mailboxs_own_do_not_count() -> None:
     mirrors = Mirrors(lambda name: "here")
     mirrors.fed("there", [[b"process!", b"new", b"0", [b"1 9000000 group process!x"]]])
-    assert mirrors.mailboxes() == []
+    assert mirrors.mailboxes("there") == mirrors.mailboxes("here") == []
 
 
 def test_operations_that_failed_are_done_again_once_and_the_last_word_counts() -> None:

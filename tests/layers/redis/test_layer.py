@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-import pytest
 from twisted.internet.defer import CancelledError, gatherResults
 from twisted.internet.task import deferLater
 
@@ -410,7 +409,6 @@ class LeasesAndTime(RedisCase):
         delivery.settle()
         self.assertEqual(await self.read_messages(layer, "process!"), [{"receipt": "settled"}])
 
-    @pytest.mark.skip("what was put back is not told of now and then: a known defect")
     async def test_a_process_that_stood_still_comes_back_with_its_memberships(self) -> None:
         layer, stalled = await self.peers(2)
         waiting = stalled.receive(["process!"])
@@ -789,9 +787,6 @@ class ThreeShards(RedisCase):
         await layer.send(mailboxes[0] + "x", {"number": 3})
         self.assertEqual(self.numbers(await waiting), [3])
 
-    @pytest.mark.skip(
-        "one membership in 36 is missing now and then after three restarts: a known defect"
-    )
     async def test_memberships_are_put_back_on_the_one_that_lost_them(self) -> None:
         layer, owner = await self.peers(2)
         mailboxes = [self.mailbox_on(layer, index) for index in range(3)]
