@@ -73,6 +73,16 @@ class Config:
     @ivar root_path: where the site is mounted, as C{SCRIPT_NAME}.
     @ivar access_log: the path of a file, C{-} for standard output, or L{None}.
     @ivar stop_timeout: seconds that a stop waits for consumers.
+    @ivar workers: how many worker processes to supervise; 0 for threads in this one.
+    @ivar stuck_after: seconds after which a worker counts as stuck all of whose
+        threads have run one consumer for that long, or that gives no sign of life.
+    @ivar replace_stuck: whether a stuck worker is killed and started anew.
+    @ivar release: a label for this code, shown with its workers.
+    @ivar only_channels: globs of the channels that workers read; empty for all.
+    @ivar exclude_channels: globs of those that they do not.
+    @ivar reload: whether workers are replaced when a file of the site changes.
+    @ivar metrics: the endpoint for metrics and health, or L{None}.
+    @ivar log_format: C{"text"} or C{"json"}.
     """
 
     settings: str | None = None
@@ -85,6 +95,15 @@ class Config:
     access_log: str | None = None
     limits: Limits = field(default_factory=Limits)
     stop_timeout: float = DEFAULT_STOP_TIMEOUT
+    workers: int = 0
+    stuck_after: float = 60.0
+    replace_stuck: bool = False
+    release: str = ""
+    only_channels: tuple[str, ...] = ()
+    exclude_channels: tuple[str, ...] = ()
+    reload: bool = False
+    metrics: str | None = None
+    log_format: str = "text"
 
     def __post_init__(self) -> None:
         if self.threads < 0:

@@ -15,3 +15,10 @@ socket is expected to live."""
 MAX_MESSAGE_SIZE: Final = 4 * 1024 * 1024
 """Bytes in one message: four times what the spec asks for, and small enough
 that a full channel of such messages does not end the process."""
+
+WORKERS_GROUP: Final = "chanserv.workers"
+"""The group of all workers that take messages: who sends to workers sees by it
+whether there are any."""
+
+PROCESSES_GROUP: Final = "chanserv.processes"
+"""The group of all processes that answer when they are asked how they do."""
