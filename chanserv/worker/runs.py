@@ -48,9 +48,12 @@ class Run:
     @ivar postponed: how often its consumer has put it off.
     @ivar outbox: what the consumer sends.
     @ivar ending: how it ended; L{None} until it has.
+    @ivar began: when a thread began with it, by the reactor's clock; L{None} until
+        then.
+    @ivar took: for how many seconds it ran.
     """
 
-    __slots__ = ("deadline", "delivery", "ending", "outbox", "postponed")
+    __slots__ = ("began", "deadline", "delivery", "ending", "outbox", "postponed", "took")
 
     def __init__(self, delivery: Delivery, deadline: float = inf) -> None:
         self.delivery = delivery
@@ -58,6 +61,8 @@ class Run:
         self.postponed = postponements(delivery.message)
         self.outbox = Outbox()
         self.ending: Ending | None = None
+        self.began: float | None = None
+        self.took = 0.0
 
     @property
     def consumer(self) -> str:

@@ -90,6 +90,8 @@ class WorkerStatus:
     @ivar threads: how many consumers it can run at once.
     @ivar busy: how many run.
     @ivar oldest_run: seconds that the one has run which has run longest; 0 for none.
+    @ivar blocked: seconds for which each of its threads has run one and the same
+        consumer; 0 while a thread is free.
     @ivar started: when its process began, in seconds since 1970.
     @ivar restarts: how often its slot was filled anew since its supervisor began.
     @ivar counters: the fields of L{TeamCounters<chanserv.worker.counters.TeamCounters>}.
@@ -103,6 +105,7 @@ class WorkerStatus:
     threads: int = 0
     busy: int = 0
     oldest_run: float = 0.0
+    blocked: float = 0.0
     started: float = 0.0
     restarts: int = 0
     counters: Mapping[str, int] = field(default_factory=dict)

@@ -36,6 +36,7 @@ stops does it go back on its channel, for another worker.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import ClassVar, Final
 
 from twisted.application.service import Service
@@ -51,8 +52,10 @@ from chanserv.worker.answers import answer_to_dropped
 from chanserv.worker.counters import TeamCounters
 from chanserv.worker.dispatch import Dispatch
 from chanserv.worker.reactor import TeamReactor
+from chanserv.worker.record import Record
 from chanserv.worker.retries import RETRIES_KEY, postponement
 from chanserv.worker.runs import Ending, Run
+from chanserv.worker.status import WorkerState, WorkerStatus
 from chanserv.worker.threads import Threads, start_daemon_thread
 
 DEFAULT_THREADS: Final = 4
@@ -128,6 +131,7 @@ class ThreadTeam(Service):
         if not 1 <= threads <= MAX_THREADS:
             raise ConfigurationError(f"a team has 1 to {MAX_THREADS} threads, not {threads}")
         self.counters = TeamCounters()
+        self._record = Record()
         self.threads = threads
         self._layer = layer
         self._application = application
@@ -164,6 +168,20 @@ class ThreadTeam(Service):
     def busy(self) -> int:
         """How many threads have something to run."""
         return min(self.threads, len(self._taken))
+
+    def status(self, slot: int = 0, release: str = "") -> WorkerStatus:
+        """
+        Say what the team does, and has done.
+
+        @param slot: see L{WorkerStatus}; so is C{release}.
+        """
+        state = WorkerState.RUNNING if self.running else WorkerState.LOADED
+        if self._stopped is not None:
+            state = WorkerState.DRAINING
+        known = self._record.status(
+            state, self.threads, self._taken, self.counters, self._reactor.seconds()
+        )
+        return replace(known, slot=slot, release=release)
 
     def startService(self) -> None:
         """Start the threads, and take the first messages."""
@@ -292,6 +310,7 @@ class ThreadTeam(Service):
         unfinished: list[tuple[Delivery, Outcome]] = []
         for run in runs:
             self._taken.discard(run)
+            self._record.add(run)
             match run.ending:
                 case Ending.DONE:
                     settled.append(run.delivery)

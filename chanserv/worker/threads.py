@@ -118,9 +118,11 @@ class Threads:
         self._wake()
 
     def _perform(self, run: Run) -> None:
-        if self._seconds() >= run.deadline:
+        began = self._seconds()
+        if began >= run.deadline:
             run.ending = Ending.EXPIRED
             return
+        run.began = began
         try:
             perform(run, self._application)
         except BaseException:
@@ -128,6 +130,7 @@ class Threads:
             # end of memory; a thread less would not make it better.
             _log.failure("A worker's thread failed to run {consumer}", consumer=run.consumer)
             run.ending = Ending.FAULT
+        run.took = self._seconds() - began
 
     def _wake(self) -> None:
         # The flag goes down before the list is emptied, and up after something
