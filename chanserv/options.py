@@ -82,6 +82,7 @@ class Kind:
 FLAG: Final = Kind("")
 TEXT: Final = Kind("NAME")
 PATH: Final = Kind("PATH")
+GLOB: Final = Kind("GLOB")
 COUNT: Final = Kind("N", read_count)
 SIZE: Final = Kind("SIZE", read_size, show_size)
 DURATION: Final = Kind("TIME", read_duration, show_duration)
@@ -96,6 +97,7 @@ class Choice:
     @ivar doc: what it is for, for an operator.
     @ivar default: its value when it is not given; L{None} for none.
     @ivar limit: the field of L{Limits} that it sets, if it does.
+    @ivar repeated: whether it may be given more than once, and adds up.
     """
 
     name: str
@@ -103,6 +105,7 @@ class Choice:
     doc: str
     default: Any = None
     limit: str = ""
+    repeated: bool = False
 
 
 def _limit(name: str, field: str, kind: Kind, doc: str) -> Choice:
@@ -132,7 +135,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Choice, ...]], ...]] = (
         (
             Choice("listen", Kind("ENDPOINT"), "A Twisted endpoint, such as "
                    "tcp:8000:interface=127.0.0.1 or unix:/run/chanserv.sock. May be given more "
-                   "than once.", DEFAULT_ENDPOINT),
+                   "than once.", DEFAULT_ENDPOINT, repeated=True),
             Choice("no-listen", FLAG, "Listen nowhere: run workers only."),
             Choice("root-path", PATH, "Where the site is mounted, as SCRIPT_NAME: /shop.", ""),
             Choice("access-log", PATH, "Log requests in the combined format to this file, or to "
@@ -146,6 +149,10 @@ GROUPS: Final[tuple[tuple[str, tuple[Choice, ...]], ...]] = (
                    _CONFIG["threads"]),
             Choice("workers", COUNT, "How many worker processes to run and supervise; 0 for "
                    "threads in this process.", 0),
+            Choice("only-channels", GLOB, "Read only those of the site's channels that match, such "
+                   "as 'thumbnails.*'. May be given more than once.", repeated=True),
+            Choice("exclude-channels", GLOB, "Do not read those of the site's channels that match. "
+                   "May be given more than once.", repeated=True),
             Choice("unordered", FLAG, "Do not keep a socket's next event waiting until its last "
                    "has been handled."),
             Choice("stop-timeout", DURATION, "How long a stop waits for consumers that run.",

@@ -120,6 +120,11 @@ class Config:
             raise ConfigurationError(
                 "--no-listen with --threads=0 leaves nothing to do: leave one of them out"
             )
+        if (self.only_channels or self.exclude_channels) and self.settings is None:
+            option = "--only-channels" if self.only_channels else "--exclude-channels"
+            raise ConfigurationError(
+                f"{option} is for the workers of a site: give --settings, or leave it out"
+            )
 
 
 def make_service(config: Config, reactor: Any) -> ChanservService:
@@ -150,6 +155,8 @@ def make_service(config: Config, reactor: Any) -> ChanservService:
             spec=spec,
             threads=config.threads,
             stop_timeout=config.stop_timeout,
+            only=config.only_channels,
+            exclude=config.exclude_channels,
         )
     if config.listen:
         _add_interface_server(service, config, layer, reactor)
@@ -201,6 +208,12 @@ def _check_that_somebody_answers(config: Config, layer: IChannelLayer) -> None:
         raise ConfigurationError(
             "with --no-listen nobody would ask: a memory layer reaches only this process; "
             "leave --no-listen out, or give a --layer that other processes reach too"
+        )
+    if config.only_channels or config.exclude_channels:
+        option = "--only-channels" if config.only_channels else "--exclude-channels"
+        raise ConfigurationError(
+            f"with {option} nobody would read the other channels: a memory layer reaches only "
+            f"this process; leave {option} out, or give a --layer that other processes reach too"
         )
 
 

@@ -12,12 +12,14 @@ import os
 import re
 import sysconfig
 import traceback
+from collections.abc import Sequence
 from typing import Any, Final
 
 from chanserv.errors import ConfigurationError
 from chanserv.interfaces import IChannelLayer
 from chanserv.layers.blocking import face_of
 from chanserv.layers.reach import within_process
+from chanserv.worker.choice import narrowed
 from chanserv.worker.team import ThreadTeam
 
 _NOT_THE_SITE: Final = (
@@ -69,19 +71,23 @@ class Site:
         spec: Any,
         threads: int,
         stop_timeout: float,
+        only: Sequence[str] = (),
+        exclude: Sequence[str] = (),
     ) -> ThreadTeam:
         """
         Make the threads that run the site's consumers.
 
         @param alias: whose routing they follow.
         @param spec: what C{layer} was made from.
+        @param only: globs of the channels to read; none for all.
+        @param exclude: globs of those not to read.
         @raise ConfigurationError: the site cannot be run.
         """
         from chanserv.django.application import DjangoApplication
 
         with _Errors(f"the site of {self.settings!r} cannot be run"):
             self._layers.attach(alias, face_of(layer, reactor), spec)
-            application = DjangoApplication(alias)
+            application = narrowed(DjangoApplication(alias), only, exclude)
         return ThreadTeam(
             layer,
             application,

@@ -10,7 +10,7 @@ import os
 import re
 import signal
 import sys
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from twisted.application.service import IService
 from twisted.python import usage
@@ -26,24 +26,21 @@ class Options(usage.Options):
     """
     The options of C{twistd chanserv}.
 
-    After L{parseOptions} it holds each option's text under its name, C{listen}
-    a list of texts, flags 0 or 1.
+    After L{parseOptions} it holds each option's text under its name, a list of
+    texts for what may be given more than once, flags 0 or 1.
     """
 
     optFlags = [[one.name, None, one.doc] for one in CHOICES.values() if one.kind is FLAG]
     optParameters = [
         [one.name, None, None, one.doc]
         for one in CHOICES.values()
-        if one.kind is not FLAG and one.name != "listen"
+        if one.kind is not FLAG and not one.repeated
     ]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self["listen"] = []
-
-    def opt_listen(self, endpoint: str) -> None:
-        """A Twisted endpoint to listen on."""
-        self["listen"].append(endpoint)
+        for name in _REPEATED:
+            self[name] = []
 
     def opt_version(self) -> NoReturn:
         """Display the version and exit."""
@@ -90,12 +87,9 @@ class Options(usage.Options):
                 f"itself; leave it out, and run 'twistd chanserv --no-listen' with --settings and "
                 f"a --layer that processes share once for each worker"
             )
-        listen = tuple(self["listen"])
+        listen: tuple[str, ...] = values["listen"]
         if self["no-listen"] and listen:
             raise ConfigurationError("--no-listen and --listen contradict each other")
-        for endpoint in listen:
-            if listen.count(endpoint) > 1:
-                raise ConfigurationError(f"--listen={endpoint} is given twice")
         if not listen and not self["no-listen"]:
             listen = (DEFAULT_ENDPOINT,)
         # Only twistd, which may become a daemon, has this option.
@@ -116,6 +110,8 @@ class Options(usage.Options):
             access_log=values["access-log"],
             limits=self._limits(values),
             stop_timeout=values["stop-timeout"],
+            only_channels=values["only-channels"],
+            exclude_channels=values["exclude-channels"],
         )
 
     def _limits(self, values: dict[str, Any]) -> Limits:
@@ -132,17 +128,41 @@ class Options(usage.Options):
             raise ConfigurationError(text) from error
 
     def _value(self, choice: Choice) -> Any:
-        if choice.kind is FLAG or choice.name == "listen":
-            return self[choice.name]
-        text = self[choice.name]
-        if text is None:
-            return choice.default
-        if not text and choice.name != "root-path":
-            raise ConfigurationError(f"--{choice.name} needs a value after its =")
-        try:
-            return choice.kind.read(text)
-        except ValueError as error:
-            raise ConfigurationError(f"--{choice.name}={text} {error}") from None
+        given = self[choice.name]
+        if choice.kind is FLAG:
+            return given
+        if choice.repeated:
+            for text in given:
+                if given.count(text) > 1:
+                    raise ConfigurationError(f"--{choice.name}={text} is given twice")
+            return tuple(_read(choice, text) for text in given)
+        return choice.default if given is None else _read(choice, given)
+
+
+def _read(choice: Choice, text: str) -> Any:
+    if not text and choice.name != "root-path":
+        raise ConfigurationError(f"--{choice.name} needs a value after its =")
+    try:
+        return choice.kind.read(text)
+    except ValueError as error:
+        raise ConfigurationError(f"--{choice.name}={text} {error}") from None
+
+
+_REPEATED: Final = [one.name for one in CHOICES.values() if one.repeated]
+
+
+def _add_repeated(name: str, doc: str) -> None:
+    """Have the parser gather all values of an option."""
+
+    def add(self: Options, text: str) -> None:
+        self[name].append(text)
+
+    add.__doc__ = doc
+    setattr(Options, f"opt_{name.replace('-', '_')}", add)
+
+
+for _name in _REPEATED:
+    _add_repeated(_name, CHOICES[_name].doc)
 
 
 def _root_path(path: str) -> str:

@@ -110,6 +110,9 @@ class TestConfig:
             "--root-path=/shop/",
             "--access-log=-",
             "--stop-timeout=1m",
+            "--only-channels=a.*",
+            "--only-channels=b",
+            "--exclude-channels=a.b",
         ) == Config(
             settings="mysite.settings",
             layer="mysite.asgi:layer",
@@ -119,6 +122,8 @@ class TestConfig:
             root_path="/shop",
             access_log="-",
             stop_timeout=60,
+            only_channels=("a.*", "b"),
+            exclude_channels=("a.b",),
         )
 
     def test_endpoints_add_up_and_replace_the_default(self) -> None:
@@ -158,6 +163,10 @@ class TestRefusals:
             (["--workers=4"], "--workers=4: this version does not start processes"),
             (["--no-listen", "--listen=tcp:1", SITE], "contradict each other"),
             (["--no-listen"], "give --settings"),
+            (["--only-channels=a"], "--only-channels is for the workers of a site"),
+            (["--exclude-channels=a"], "--exclude-channels is for the workers of a site"),
+            (["--only-channels=", SITE], "--only-channels needs a value"),
+            (["--only-channels=a", "--only-channels=a", SITE], "--only-channels=a is given twice"),
             (["--listen=tcp:1", "--listen=tcp:2", "--listen=tcp:1"], "--listen=tcp:1 is given"),
             (["--no-listen", "--threads=0", SITE], "leaves nothing to do"),
             (["--unordered=yes"], "--unordered"),
