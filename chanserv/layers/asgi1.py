@@ -45,6 +45,9 @@ class Asgi1ChannelLayer:
 
     settles = False
 
+    memberships_end = False
+    """Whether a membership ends with its process: see L{chanserv.layers.reach}."""
+
     def __init__(
         self, layer: Any, reactor: Any, *, max_message_size: int = MAX_MESSAGE_SIZE
     ) -> None:

@@ -107,6 +107,11 @@ class SplitChannelLayer:
         """Whether neither side reaches another process; see L{chanserv.layers.reach}."""
         return within_process(self._ordinary) and within_process(self._rest)
 
+    @property
+    def memberships_end(self) -> bool:
+        """Whether they end with their process, where the groups are."""
+        return bool(getattr(self._rest, "memberships_end", True))
+
     # Sending
 
     def send(self, channel: str, message: Message, receipt: str | None = None) -> Deferred[None]:
