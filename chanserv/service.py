@@ -13,7 +13,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, ClassVar, Final
 
@@ -24,26 +23,19 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chanserv import __version__
+from chanserv.config import Config
 from chanserv.errors import ConfigurationError, LayerUnavailable
 from chanserv.interfaces import IChannelLayer
 from chanserv.layers.from_spec import make_layer
 from chanserv.layers.reach import within_process
 from chanserv.layers.redis.server_options import without_secrets
+from chanserv.ops.systemd import Notices
 from chanserv.server import InterfaceServer
 from chanserv.server.access_log import AccessLog
-from chanserv.server.limits import Limits
 from chanserv.server.listener import Listener
 from chanserv.server.open_files import make_room
 from chanserv.site import load_site
-from chanserv.worker.team import (
-    DEFAULT_STOP_TIMEOUT,
-    DEFAULT_THREADS,
-    MAX_THREADS,
-    ThreadTeam,
-)
-
-DEFAULT_ENDPOINT: Final = "tcp:8000:interface=127.0.0.1"
-"""Where to listen when nothing is said: Django's port, and only this machine."""
+from chanserv.worker.team import ThreadTeam
 
 SWITCH_INTERVAL: Final = 0.001
 """Seconds for which a thread that computes may keep the interpreter from the
@@ -57,74 +49,8 @@ by now: its store may be started at the same time, and nobody should wonder why
 the server is not ready."""
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
-    """
-    What one process is to serve.
-
-    @ivar settings: the dotted path of a Django site's settings; L{None} for an
-        interface server without a site.
-    @ivar layer: a URL, a dotted path or an alias in C{CHANNEL_LAYERS}; L{None}
-        for the site's default.
-    @ivar listen: Twisted endpoint strings; empty for no interface server.
-    @ivar threads: how many consumers run at once; 0 for none.
-    @ivar ordered: whether one socket's events wait for each other.
-    @ivar compression: whether WebSockets may be compressed (permessage-deflate).
-    @ivar root_path: where the site is mounted, as C{SCRIPT_NAME}.
-    @ivar access_log: the path of a file, C{-} for standard output, or L{None}.
-    @ivar stop_timeout: seconds that a stop waits for consumers.
-    @ivar workers: how many worker processes to supervise; 0 for threads in this one.
-    @ivar stuck_after: seconds after which a worker counts as stuck all of whose
-        threads have run one consumer for that long, or that gives no sign of life.
-    @ivar replace_stuck: whether a stuck worker is killed and started anew.
-    @ivar release: a label for this code, shown with its workers.
-    @ivar only_channels: globs of the channels that workers read; empty for all.
-    @ivar exclude_channels: globs of those that they do not.
-    @ivar reload: whether workers are replaced when a file of the site changes.
-    @ivar metrics: the endpoint for metrics and health, or L{None}.
-    @ivar log_format: C{"text"} or C{"json"}.
-    """
-
-    settings: str | None = None
-    layer: str | None = None
-    listen: tuple[str, ...] = (DEFAULT_ENDPOINT,)
-    threads: int = DEFAULT_THREADS
-    ordered: bool = True
-    compression: bool = False
-    root_path: str = ""
-    access_log: str | None = None
-    limits: Limits = field(default_factory=Limits)
-    stop_timeout: float = DEFAULT_STOP_TIMEOUT
-    workers: int = 0
-    stuck_after: float = 60.0
-    replace_stuck: bool = False
-    release: str = ""
-    only_channels: tuple[str, ...] = ()
-    exclude_channels: tuple[str, ...] = ()
-    reload: bool = False
-    metrics: str | None = None
-    log_format: str = "text"
-
-    def __post_init__(self) -> None:
-        if self.threads < 0:
-            raise ConfigurationError(f"--threads={self.threads} must be 0 (none) or more")
-        if self.threads > MAX_THREADS:
-            raise ConfigurationError(f"--threads={self.threads} must not be above {MAX_THREADS}")
-        if self.settings is None and not self.listen:
-            raise ConfigurationError(
-                "--no-listen without --settings leaves nothing to do: give "
-                "--settings=mysite.settings to run a site's workers here, or an endpoint "
-                "to --listen on"
-            )
-        if self.settings is not None and not self.listen and not self.threads:
-            raise ConfigurationError(
-                "--no-listen with --threads=0 leaves nothing to do: leave one of them out"
-            )
-        if (self.only_channels or self.exclude_channels) and self.settings is None:
-            option = "--only-channels" if self.only_channels else "--exclude-channels"
-            raise ConfigurationError(
-                f"{option} is for the workers of a site: give --settings, or leave it out"
-            )
+class OnlyThisProcess(ConfigurationError):
+    """A layer that reaches only this process is to connect it with others."""
 
 
 def make_service(config: Config, reactor: Any) -> ChanservService:
@@ -157,6 +83,7 @@ def make_service(config: Config, reactor: Any) -> ChanservService:
             stop_timeout=config.stop_timeout,
             only=config.only_channels,
             exclude=config.exclude_channels,
+            narrate=config.narrate,
         )
     if config.listen:
         _add_interface_server(service, config, layer, reactor)
@@ -194,24 +121,24 @@ def _check_that_somebody_answers(config: Config, layer: IChannelLayer) -> None:
     Refuse a layer that no other process reaches with only one side of it in
     this one.
 
-    @raise ConfigurationError: it is so.
+    @raise OnlyThisProcess: it is so.
     """
     if not within_process(layer):
         return
     if config.settings is None or not config.threads:
         missing = "--settings" if config.settings is None else "--threads above 0"
-        raise ConfigurationError(
+        raise OnlyThisProcess(
             f"without {missing} nobody would answer: a memory layer reaches only this "
             f"process; give {missing}, or a --layer that other processes reach too"
         )
     if not config.listen:
-        raise ConfigurationError(
+        raise OnlyThisProcess(
             "with --no-listen nobody would ask: a memory layer reaches only this process; "
             "leave --no-listen out, or give a --layer that other processes reach too"
         )
     if config.only_channels or config.exclude_channels:
         option = "--only-channels" if config.only_channels else "--exclude-channels"
-        raise ConfigurationError(
+        raise OnlyThisProcess(
             f"with {option} nobody would read the other channels: a memory layer reaches only "
             f"this process; leave {option} out, or give a --layer that other processes reach too"
         )
@@ -235,6 +162,7 @@ class ChanservService(Service):
     @ivar call_from_thread: the reactor's C{callFromThread}, where the access log
         is to be opened anew on C{SIGUSR1}; else L{None}.
     @ivar connections: how many connections it is to hold, at most.
+    @ivar notices: where systemd is told of the start and the end.
     """
 
     _log: ClassVar = Logger(namespace="chanserv")
@@ -253,6 +181,7 @@ class ChanservService(Service):
         self.access_log: AccessLog | None = None
         self.call_from_thread: Callable[..., object] | None = None
         self.connections = 0
+        self.notices = Notices()
         self._summary = summary
         self._call_later = call_later
         self._asking: IDelayedCall | None = None
@@ -362,6 +291,7 @@ class ChanservService(Service):
                 summary=self._summary,
                 places=f", at {places}" if places else ", no interface server",
             )
+            self.notices.ready(self._summary)
 
     def stopService(self) -> Deferred[None]:
         """
@@ -379,6 +309,7 @@ class ChanservService(Service):
     def _stop(self) -> Generator[Deferred[Any], Any, None]:
         super().stopService()  # type: ignore[no-untyped-call]
         self._log.info("chanserv is stopping")
+        self.notices.stopping()
         if self._asking is not None:
             self._asking.cancel()
             self._asking = None

@@ -20,6 +20,7 @@ from chanserv.interfaces import IChannelLayer
 from chanserv.layers.blocking import face_of
 from chanserv.layers.reach import within_process
 from chanserv.worker.choice import narrowed
+from chanserv.worker.narration import Narrated
 from chanserv.worker.team import ThreadTeam
 
 _NOT_THE_SITE: Final = (
@@ -73,6 +74,7 @@ class Site:
         stop_timeout: float,
         only: Sequence[str] = (),
         exclude: Sequence[str] = (),
+        narrate: bool = False,
     ) -> ThreadTeam:
         """
         Make the threads that run the site's consumers.
@@ -81,6 +83,7 @@ class Site:
         @param spec: what C{layer} was made from.
         @param only: globs of the channels to read; none for all.
         @param exclude: globs of those not to read.
+        @param narrate: whether to log each run of a consumer.
         @raise ConfigurationError: the site cannot be run.
         """
         from chanserv.django.application import DjangoApplication
@@ -88,6 +91,8 @@ class Site:
         with _Errors(f"the site of {self.settings!r} cannot be run"):
             self._layers.attach(alias, face_of(layer, reactor), spec)
             application = narrowed(DjangoApplication(alias), only, exclude)
+            if narrate:
+                application = Narrated(application)
         return ThreadTeam(
             layer,
             application,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import sys
 from typing import Any, Final, NoReturn
 
@@ -16,10 +15,13 @@ from twisted.application.service import IService
 from twisted.python import usage
 
 from chanserv import __version__
+from chanserv.config import DEFAULT_ENDPOINT, Config
 from chanserv.errors import ConfigurationError
+from chanserv.foreground import heed_further_signals
+from chanserv.ops.systemd import Notices
 from chanserv.options import CHOICES, FLAG, Choice, help_lines
 from chanserv.server.limits import Limits
-from chanserv.service import DEFAULT_ENDPOINT, Config, make_service
+from chanserv.service import make_service
 
 
 class Options(usage.Options):
@@ -182,27 +184,12 @@ def makeService(options: Options) -> IService:
     try:
         _find_code(options)
         service = make_service(options.config, reactor)
+        service.notices = Notices.from_environment(os.environ)
     except ConfigurationError as error:
         raise SystemExit(f"chanserv: {error}") from error
     plain_reactor: Any = reactor
-    plain_reactor.addSystemEventTrigger("before", "shutdown", _heed_further_signals)
+    plain_reactor.addSystemEventTrigger("before", "shutdown", heed_further_signals)
     return service
-
-
-def _heed_further_signals() -> None:
-    """
-    While chanserv stops, let Ctrl-C end it at once, and SIGTERM change nothing.
-
-    Twisted would answer both with a traceback: it is stopping already.
-    """
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, _end_now)
-
-
-def _end_now(number: int, frame: object) -> NoReturn:
-    sys.stderr.write("chanserv: ended before it had stopped\n")
-    sys.stderr.flush()
-    os._exit(128 + number)
 
 
 def _find_code(options: Options) -> None:

@@ -21,8 +21,8 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("server", "worker"),
     ("ops",),
     ("django",),
-    ("site",),
-    ("service", "options", "tap"),
+    ("site", "config"),
+    ("service", "options", "tap", "foreground"),
 )
 """A room imports only rooms of the rows above its own.  Rooms of one row keep
 apart, save for the exceptions below."""
@@ -30,11 +30,13 @@ apart, save for the exceptions below."""
 TOGETHER: tuple[frozenset[str], ...] = (
     frozenset({"errors", "names", "formats", "messages"}),
     frozenset({"layers.from_spec", "layers.blocking"}),
-    frozenset({"service", "options", "tap"}),
+    frozenset({"service", "options", "tap", "foreground"}),
 )
 """Neighbours in a row that do know each other."""
 
-NEVER = frozenset({("django", "server"), ("django", "service"), ("django", "tap")})
+NEVER = frozenset(
+    {("django", "server"), ("django", "service"), ("django", "tap"), ("django", "foreground")}
+)
 """(room, room) pairs that stay apart whatever their rows: a site's code runs on
 workers, where there is no interface server."""
 
@@ -48,6 +50,12 @@ ALLOWED: dict[tuple[str, str], str] = {
     ),
     ("chanserv.django.development", "service"): (
         "behind runserver stands a whole server in one process"
+    ),
+    ("chanserv.django.management.commands.runworker", "service"): (
+        "it is what twistd chanserv --no-listen is"
+    ),
+    ("chanserv.django.management.commands.runworker", "foreground"): (
+        "it is what twistd chanserv --no-listen is"
     ),
 }
 """(module, room) pairs that break the order, and why they may."""

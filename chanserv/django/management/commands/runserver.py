@@ -8,7 +8,6 @@ installed) and another server within it.
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentTypeError
 from io import StringIO
 from typing import Any
 
@@ -23,14 +22,9 @@ from django.core.servers.basehttp import WSGIServer
 
 from chanserv import __version__
 from chanserv.django.layers import DEFAULT_CHANNEL_LAYER, MEMORY_BACKEND, channel_layers
+from chanserv.django.management.arguments import positive
 from chanserv.errors import ConfigurationError
 from chanserv.worker.team import DEFAULT_THREADS
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
-    return int(text)
 
 
 class Command(StaticfilesCommand):
@@ -50,7 +44,7 @@ class Command(StaticfilesCommand):
             parser.set_defaults(use_static_handler=False, insecure_serving=False)
         parser.add_argument(
             "--threads",
-            type=_positive,
+            type=positive,
             default=DEFAULT_THREADS,
             help=f"How many consumers and views run at once ({DEFAULT_THREADS}).",
         )
