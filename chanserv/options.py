@@ -13,8 +13,8 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from chanserv import __version__
+from chanserv.config import DEFAULT_ENDPOINT, Config
 from chanserv.server.limits import Limits
-from chanserv.service import DEFAULT_ENDPOINT, Config
 
 # What a value on the command line may be
 

@@ -15,9 +15,10 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from chanserv.config import Config
 from chanserv.errors import ConfigurationError, LayerUnavailable
 from chanserv.server.listener import LISTEN_BACKLOG, CannotStart, Listener, _url_of
-from chanserv.service import ASK_AGAIN_AFTER, SWITCH_INTERVAL, ChanservService, Config, make_service
+from chanserv.service import ASK_AGAIN_AFTER, SWITCH_INTERVAL, ChanservService, make_service
 from chanserv.worker.team import ThreadTeam
 from tests.worker.fakes import FakeApplication, TurningReactor
 

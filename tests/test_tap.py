@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from twisted.python.usage import Options as AnyOptions
 from twisted.python.usage import UsageError
 
+from chanserv.config import Config
 from chanserv.options import (
     CHOICES,
     read_count,
@@ -19,7 +20,6 @@ from chanserv.options import (
     show_size,
 )
 from chanserv.server.limits import Limits
-from chanserv.service import Config
 from chanserv.tap import Options
 
 SITE = "--settings=mysite.settings"

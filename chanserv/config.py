@@ -1,0 +1,85 @@
+"""What one process is to serve, in checked values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from chanserv.errors import ConfigurationError
+from chanserv.server.limits import Limits
+from chanserv.worker.team import DEFAULT_STOP_TIMEOUT, DEFAULT_THREADS, MAX_THREADS
+
+DEFAULT_ENDPOINT: Final = "tcp:8000:interface=127.0.0.1"
+"""Where to listen when nothing is said: Django's port, and only this machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """
+    What one process is to serve.
+
+    @ivar settings: the dotted path of a Django site's settings; L{None} for an
+        interface server without a site.
+    @ivar layer: a URL, a dotted path or an alias in C{CHANNEL_LAYERS}; L{None}
+        for the site's default.
+    @ivar listen: Twisted endpoint strings; empty for no interface server.
+    @ivar threads: how many consumers run at once; 0 for none.
+    @ivar ordered: whether one socket's events wait for each other.
+    @ivar compression: whether WebSockets may be compressed (permessage-deflate).
+    @ivar root_path: where the site is mounted, as C{SCRIPT_NAME}.
+    @ivar access_log: the path of a file, C{-} for standard output, or L{None}.
+    @ivar stop_timeout: seconds that a stop waits for consumers.
+    @ivar workers: how many worker processes to supervise; 0 for threads in this one.
+    @ivar stuck_after: seconds after which a worker counts as stuck all of whose
+        threads have run one consumer for that long, or that gives no sign of life.
+    @ivar replace_stuck: whether a stuck worker is killed and started anew.
+    @ivar release: a label for this code, shown with its workers.
+    @ivar only_channels: globs of the channels that workers read; empty for all.
+    @ivar exclude_channels: globs of those that they do not.
+    @ivar narrate: whether workers say in the log what they run.
+    @ivar reload: whether workers are replaced when a file of the site changes.
+    @ivar metrics: the endpoint for metrics and health, or L{None}.
+    @ivar log_format: C{"text"} or C{"json"}.
+    """
+
+    settings: str | None = None
+    layer: str | None = None
+    listen: tuple[str, ...] = (DEFAULT_ENDPOINT,)
+    threads: int = DEFAULT_THREADS
+    ordered: bool = True
+    compression: bool = False
+    root_path: str = ""
+    access_log: str | None = None
+    limits: Limits = field(default_factory=Limits)
+    stop_timeout: float = DEFAULT_STOP_TIMEOUT
+    workers: int = 0
+    stuck_after: float = 60.0
+    replace_stuck: bool = False
+    release: str = ""
+    only_channels: tuple[str, ...] = ()
+    exclude_channels: tuple[str, ...] = ()
+    narrate: bool = False
+    reload: bool = False
+    metrics: str | None = None
+    log_format: str = "text"
+
+    def __post_init__(self) -> None:
+        if self.threads < 0:
+            raise ConfigurationError(f"--threads={self.threads} must be 0 (none) or more")
+        if self.threads > MAX_THREADS:
+            raise ConfigurationError(f"--threads={self.threads} must not be above {MAX_THREADS}")
+        if self.settings is None and not self.listen:
+            raise ConfigurationError(
+                "--no-listen without --settings leaves nothing to do: give "
+                "--settings=mysite.settings to run a site's workers here, or an endpoint "
+                "to --listen on"
+            )
+        if self.settings is not None and not self.listen and not self.threads:
+            raise ConfigurationError(
+                "--no-listen with --threads=0 leaves nothing to do: leave one of them out"
+            )
+        if (self.only_channels or self.exclude_channels) and self.settings is None:
+            option = "--only-channels" if self.only_channels else "--exclude-channels"
+            raise ConfigurationError(
+                f"{option} is for the workers of a site: give --settings, or leave it out"
+            )
