@@ -27,7 +27,7 @@ from chanserv.config import Config
 from chanserv.errors import ConfigurationError, LayerUnavailable
 from chanserv.interfaces import IChannelLayer
 from chanserv.layers.from_spec import make_layer
-from chanserv.layers.reach import within_process
+from chanserv.layers.reach import keeps_a_roll, within_process
 from chanserv.layers.redis.server_options import without_secrets
 from chanserv.ops.systemd import Notices
 from chanserv.server import InterfaceServer
@@ -35,6 +35,7 @@ from chanserv.server.access_log import AccessLog
 from chanserv.server.listener import Listener
 from chanserv.server.open_files import make_room
 from chanserv.site import load_site
+from chanserv.worker.roll import Roll
 from chanserv.worker.team import ThreadTeam
 
 SWITCH_INTERVAL: Final = 0.001
@@ -85,9 +86,19 @@ def make_service(config: Config, reactor: Any) -> ChanservService:
             exclude=config.exclude_channels,
             narrate=config.narrate,
         )
+        if keeps_a_roll(layer) and _answers(service.team):
+            service.roll = Roll(layer, reactor)
     if config.listen:
         _add_interface_server(service, config, layer, reactor)
     return service
+
+
+def _answers(team: ThreadTeam) -> bool:
+    """
+    Whether it takes what interface servers send: those that watch for workers
+    would wait in vain for one that only does jobs.
+    """
+    return any(channel.startswith(("http.", "websocket.")) for channel in team.channels)
 
 
 def _add_interface_server(
@@ -158,6 +169,7 @@ class ChanservService(Service):
     @ivar layer: the channel layer.
     @ivar server: the interface server, or L{None}.
     @ivar team: the threads that run the site, or L{None}.
+    @ivar roll: the place of these threads on the roll of workers, or L{None}.
     @ivar access_log: the access log, or L{None}.
     @ivar call_from_thread: the reactor's C{callFromThread}, where the access log
         is to be opened anew on C{SIGUSR1}; else L{None}.
@@ -177,6 +189,7 @@ class ChanservService(Service):
         self.layer = layer
         self.server: InterfaceServer | None = None
         self.team: ThreadTeam | None = None
+        self.roll: Roll | None = None
         self.listeners: list[Listener] = []
         self.access_log: AccessLog | None = None
         self.call_from_thread: Callable[..., object] | None = None
@@ -213,6 +226,8 @@ class ChanservService(Service):
         if self.team is not None:
             sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL))
             self.team.startService()
+        if self.roll is not None:
+            self.roll.join()
         if self.server is not None:
             self.server.startService()
         gatherResults([one.listening for one in self.listeners if one.listening]).addCallback(
@@ -327,6 +342,8 @@ class ChanservService(Service):
         yield from [listener.stopService for listener in self.listeners]
         if self.server is not None:
             yield self.server.stopService
+        if self.roll is not None:
+            yield self.roll.leave
         if self.team is not None:
             yield self.team.stopService
         yield self.layer.close

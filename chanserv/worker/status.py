@@ -96,6 +96,7 @@ class WorkerStatus:
     @ivar restarts: how often its slot was filled anew since its supervisor began.
     @ivar counters: the fields of L{TeamCounters<chanserv.worker.counters.TeamCounters>}.
     @ivar consumers: by name.
+    @ivar channels: what it takes messages from, while it does.
     """
 
     slot: int
@@ -110,6 +111,7 @@ class WorkerStatus:
     restarts: int = 0
     counters: Mapping[str, int] = field(default_factory=dict)
     consumers: Mapping[str, ConsumerTimes] = field(default_factory=dict)
+    channels: Sequence[str] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The same in values that JSON and every channel layer carry."""
@@ -135,6 +137,7 @@ class WorkerStatus:
             known["consumers"] = {
                 name: _times(row) for name, row in dict(known.get("consumers", {})).items()
             }
+            known["channels"] = tuple(map(str, known.get("channels", ())))
             return cls(**known)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"this is not the status of a worker: {error}") from error

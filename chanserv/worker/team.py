@@ -169,6 +169,11 @@ class ThreadTeam(Service):
         """How many threads have something to run."""
         return min(self.threads, len(self._taken))
 
+    @property
+    def channels(self) -> list[str]:
+        """The channels that it takes messages from, in the order of their names."""
+        return sorted(self._application.channel_names())
+
     def status(self, slot: int = 0, release: str = "") -> WorkerStatus:
         """
         Say what the team does, and has done.
@@ -181,13 +186,13 @@ class ThreadTeam(Service):
         known = self._record.status(
             state, self.threads, self._taken, self.counters, self._reactor.seconds()
         )
-        return replace(known, slot=slot, release=release)
+        return replace(known, slot=slot, release=release, channels=tuple(self._channels))
 
     def startService(self) -> None:
         """Start the threads, and take the first messages."""
         self._begin()
         super().startService()  # type: ignore[no-untyped-call]
-        self._channels = sorted(self._application.channel_names())
+        self._channels = self.channels
         self._ignored = self._application.ignored_channels()
         self._team.start(
             [f"chanserv-{number}" for number in range(1, self.threads + 1)], self._start_thread
