@@ -98,7 +98,7 @@ class Command(BaseCommand):
 
 
 def _config(options: dict[str, Any]) -> Any:
-    from chanserv.service import Config
+    from chanserv.config import Config
 
     if not settings.SETTINGS_MODULE:
         raise ConfigurationError(
