@@ -1,7 +1,8 @@
 """
 The formats of the messages between interface servers and workers.
 
-Source: the ASGI 1 message formats for HTTP and WebSocket.
+Source: the ASGI 1 message formats for HTTP and WebSocket.  C{request_id} is ours:
+the value of C{x-request-id} in the request or handshake that an event belongs to.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ class HTTPDisconnect(TypedDict):
 
     reply_channel: str
     path: str
+    request_id: NotRequired[str]
 
 
 class WebSocketConnect(TypedDict):
@@ -86,6 +88,7 @@ class WebSocketReceive(TypedDict):
     text: NotRequired[str]
     bytes: NotRequired[bytes]
     order: int
+    request_id: NotRequired[str]
 
 
 class WebSocketDisconnect(TypedDict):
@@ -95,6 +98,7 @@ class WebSocketDisconnect(TypedDict):
     path: str
     code: int | None
     order: int
+    request_id: NotRequired[str]
 
 
 class WebSocketReply(TypedDict, total=False):

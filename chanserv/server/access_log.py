@@ -1,5 +1,6 @@
 """
-The access log, in the combined format of Apache's C{httpd}.
+The access log, in the combined format of Apache's C{httpd}, with the id of the
+request after it where requests have one.
 
 Lines are kept for a moment and written together, since a write for each
 request costs more than making its line.
@@ -58,6 +59,7 @@ def combined_line(
     length: int | None,
     referer: bytes,
     agent: bytes,
+    request_id: bytes = b"",
 ) -> str:
     """
     Write one line.
@@ -66,10 +68,12 @@ def combined_line(
     @param stamp: as L{log_stamp} makes it.
     @param request_line: method, target and version.
     @param length: bytes of the response's body, or L{None} where it has none.
+    @param request_id: what the line ends with, in quotes; empty for nothing.
     """
+    end = f' "{quoted(request_id)}"' if request_id else ""
     return (
         f'{client} - - [{stamp}] "{quoted(request_line)}" {status} '
-        f'{"-" if length is None else length} "{quoted(referer)}" "{quoted(agent)}"\n'
+        f'{"-" if length is None else length} "{quoted(referer)}" "{quoted(agent)}"{end}\n'
     )
 
 
@@ -116,6 +120,7 @@ class AccessLog:
         length: int | None,
         referer: bytes = b"-",
         agent: bytes = b"-",
+        request_id: bytes = b"",
     ) -> None:
         """Log one response, now; as L{combined_line}."""
         now = int(self._clock.seconds())
@@ -123,7 +128,9 @@ class AccessLog:
             self._stamped = now
             self._stamp = log_stamp(now)
         self._lines.append(
-            combined_line(client, self._stamp, request_line, status, length, referer, agent)
+            combined_line(
+                client, self._stamp, request_line, status, length, referer, agent, request_id
+            )
         )
         if self._flush_call is None:
             self._flush_call = self._clock.callLater(FLUSH_AFTER, self._flush_now)

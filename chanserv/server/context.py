@@ -19,7 +19,9 @@ from chanserv.server.counts import Counts
 from chanserv.server.limits import Limits
 from chanserv.server.losses import Losses
 from chanserv.server.outlet import Outlet
+from chanserv.server.proxies import ProxyHeaders
 from chanserv.server.replies import Recipient, SharedReply
+from chanserv.server.request_ids import RequestIds
 from chanserv.server.timeouts import Timeouts
 
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -46,6 +48,8 @@ class ServerContext:
     @ivar recipients: who gets what comes to which reply channel.
     @ivar connections: all that hold a connection.
     @ivar batch: how many times deliveries have come from the layer.
+    @ivar proxies: reads what proxies say of clients, or L{None}.
+    @ivar request_ids: finds or makes the ids of requests, or L{None}.
     @ivar stopping: whether the server is about to end.
     """
 
@@ -60,6 +64,8 @@ class ServerContext:
         ordered: bool,
         access_log: AccessLog | None,
         root_path: str,
+        proxies: ProxyHeaders | None = None,
+        request_ids: RequestIds | None = None,
     ) -> None:
         self.layer = layer
         self.clock = clock
@@ -68,6 +74,8 @@ class ServerContext:
         self.ordered = ordered and self.settles
         self.access_log = access_log
         self.root_path = root_path
+        self.proxies = proxies
+        self.request_ids = request_ids
         self.counts = Counts()
         self.losses = Losses(self.counts, clock)
         self.timeouts = Timeouts(clock)

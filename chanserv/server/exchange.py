@@ -22,6 +22,7 @@ from chanserv.server.answer import Answer, Sink
 from chanserv.server.body import BodyFeed, Spool, split_body
 from chanserv.server.context import ServerContext
 from chanserv.server.handshake import read_offer, wants_websocket
+from chanserv.server.proxies import Origin
 from chanserv.server.replies import Recipient
 from chanserv.server.requests import (
     Head,
@@ -103,12 +104,15 @@ class HTTPRequest(http.Request, Recipient):
     @ivar fields: the headers as they came, in order, with lower-case names.
     @ivar head: what they say, when they are complete.
     @ivar path_text: the decoded path.
+    @ivar origin: where it comes from: its connection, or what proxies say.
+    @ivar request_id: its id, or empty where requests have none.
     """
 
     _log = Logger()
 
     head: Head | None = None
     path_text = ""
+    request_id = b""
     _reply_channel = ""
     _spool: Spool | None = None
     _feed: BodyFeed | None = None
@@ -119,6 +123,7 @@ class HTTPRequest(http.Request, Recipient):
     def __init__(self, channel: Connection, queued: object = False) -> None:
         self.channel: Any = channel
         self.context: ServerContext = channel.context
+        self.origin: Origin = channel
         self.fields: list[tuple[bytes, bytes]] = []
         self.stage = Stage.RECEIVING
 
@@ -158,12 +163,21 @@ class HTTPRequest(http.Request, Recipient):
             self.path_text, query = split_target(self.method, self.uri)
             if not self.uri.startswith(b"/"):
                 take_host_of_target(head, self.uri)
+            self._identify(head)
             if wants_websocket(head):
                 self._upgrade(head, query)
             else:
                 self._send(head, query)
         except RequestRefused as refusal:
             self.channel.refuse(refusal.status, refusal.reason)
+
+    def _identify(self, head: Head) -> None:
+        """See where the request comes from, and what it is called in logs."""
+        context = self.context
+        if context.proxies is not None:
+            self.origin = context.proxies.origin(self.channel, head.headers)
+        if context.request_ids is not None:
+            self.request_id = context.request_ids.identify(head.headers)
 
     def connectionLost(self, reason: Failure) -> None:
         """The client is gone, or need not be answered any more."""
@@ -178,6 +192,7 @@ class HTTPRequest(http.Request, Recipient):
 
     def _send(self, head: Head, query: bytes) -> None:
         context, channel, spool = self.context, self.channel, self._spool
+        origin = self.origin
         reply_channel = self._reply_channel = context.new_reply_channel()
         body = b"" if spool is None else spool.whole()
         length = None
@@ -189,12 +204,12 @@ class HTTPRequest(http.Request, Recipient):
             method=self.method,
             path=self.path_text,
             query=query,
-            scheme=channel.scheme,
+            scheme=origin.scheme,
             root_path=context.root_path,
             body=b"" if body is None else body,
             chunked_length=length,
-            client=channel.client,
-            server=channel.server,
+            client=origin.client,
+            server=origin.server,
         )
         if body is None and spool is not None:
             self._feed = split_body(context, message, spool, reply_channel)
@@ -292,6 +307,8 @@ class HTTPRequest(http.Request, Recipient):
 
     def _begin(self, response: Response, delivery: Delivery | None) -> None:
         """Write the head of the response, with as much of its body as is there."""
+        if self.request_id and not response.identified:
+            response.headers.append((b"X-Request-ID", self.request_id))
         answer = self._answer = Answer(
             self.context, self.channel, response, self.method, self.uri, self.clientproto
         )
@@ -358,10 +375,13 @@ class HTTPRequest(http.Request, Recipient):
         """Tell the site, once, that this request is over."""
         self._known = False
         name, path = self._reply_channel, self.path_text
+        message = {"reply_channel": name, "path": path}
+        if self.request_id:
+            message["request_id"] = self.request_id.decode("ascii")
         self.context.outlet.forget(name)
         self.context.outlet.send(
             "http.disconnect",
-            SealedMessage({"reply_channel": name, "path": path}, 20 + len(name) + len(path)),
+            SealedMessage(message, 40 + len(name) + len(path) + len(self.request_id)),
             None,
             self._disconnect_sent,
             patient=self.context.outlet.is_roomy(),
@@ -382,7 +402,7 @@ class HTTPRequest(http.Request, Recipient):
                 agent = value
             elif name == b"referer":
                 referer = value
-        client, answer = self.channel.client, self._answer
+        client, answer = self.origin.client, self._answer
         log.add(
             client[0] if client else "-",
             b"%b %b %b" % (self.method, self.uri, self.clientproto),
@@ -390,6 +410,7 @@ class HTTPRequest(http.Request, Recipient):
             None if answer is None else answer.sent,
             referer,
             agent,
+            self.request_id,
         )
 
     # WebSocket.

@@ -26,7 +26,7 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _FIXED_SIZE: Final = 200
 """About how many bytes a handshake's message takes besides what the client chose."""
 
-_EVENT_SIZE: Final = 80
+_EVENT_SIZE: Final = 90
 """Likewise for what follows it."""
 
 NORMAL: Final = 1000
@@ -133,23 +133,31 @@ def connect_message(
 
 
 def receive_message(
-    reply_channel: str, path: str, payload: bytes, binary: bool, order: int
+    reply_channel: str, path: str, payload: bytes, binary: bool, order: int, request_id: str = ""
 ) -> SealedMessage:
-    """Make the C{websocket.receive} message; text must be UTF-8."""
+    """
+    Make the C{websocket.receive} message; text must be UTF-8.
+
+    @param request_id: the id of the handshake; empty where it has none.
+    """
     message: dict[str, Any] = {"reply_channel": reply_channel, "path": path, "order": order}
     if binary:
         message["bytes"] = payload
     else:
         message["text"] = payload.decode("utf-8")
-    return SealedMessage(message, _EVENT_SIZE + len(path) + len(payload))
+    if request_id:
+        message["request_id"] = request_id
+    return SealedMessage(message, _EVENT_SIZE + len(path) + len(payload) + len(request_id))
 
 
 def disconnect_message(
-    reply_channel: str, path: str, code: int | None, order: int
+    reply_channel: str, path: str, code: int | None, order: int, request_id: str = ""
 ) -> SealedMessage:
-    """Make the C{websocket.disconnect} message."""
+    """Make the C{websocket.disconnect} message; the id as in L{receive_message}."""
     message = {"reply_channel": reply_channel, "code": code, "path": path, "order": order}
-    return SealedMessage(message, _EVENT_SIZE + len(path))
+    if request_id:
+        message["request_id"] = request_id
+    return SealedMessage(message, _EVENT_SIZE + len(path) + len(request_id))
 
 
 def handshake_bytes(offer: Offer, subprotocol: str | None) -> bytes:

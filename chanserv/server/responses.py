@@ -18,6 +18,7 @@ from typing import Any, Final
 from twisted.web.http import RESPONSES
 
 from chanserv.errors import ChanservError
+from chanserv.server.request_ids import HEADER as REQUEST_ID
 
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _FORBIDDEN: Final = re.compile(rb"[\x00\r\n]")
@@ -67,6 +68,7 @@ class Response:
     @ivar content: the body, or its first part.
     @ivar more: whether more parts follow.
     @ivar refused: what was left out, and why.
+    @ivar identified: whether it set C{X-Request-ID}.
     """
 
     status: int
@@ -77,6 +79,7 @@ class Response:
     content: bytes
     more: bool
     refused: list[str]
+    identified: bool = False
 
 
 def read_response(message: Mapping[str, Any]) -> Response:
@@ -151,6 +154,8 @@ def _read_header(pair: object, response: Response) -> None:
             response.dated = True
         elif lowered == b"server":
             response.named = True
+        elif lowered == REQUEST_ID:
+            response.identified = True
         response.headers.append((name, value))
 
 

@@ -35,6 +35,8 @@ from chanserv.server.context import ServerContext
 from chanserv.server.counts import Counts
 from chanserv.server.http import HTTPConnection
 from chanserv.server.limits import Limits
+from chanserv.server.proxies import ProxyHeaders
+from chanserv.server.request_ids import RequestIds
 from chanserv.server.websocket import SocketMaker
 
 _FIRST_PAUSE: Final = 0.1
@@ -171,6 +173,8 @@ class InterfaceServer(Service):
         compression: bool = False,
         access_log: AccessLog | str | IO[str] | None = None,
         root_path: str = "",
+        proxies: ProxyHeaders | None = None,
+        request_ids: bool = True,
     ) -> None:
         """
         @param layer: where the workers are.
@@ -184,6 +188,8 @@ class InterfaceServer(Service):
             output, a stream, a log; or L{None}.
         @param root_path: the path under which a proxy mounts the site.  It is
             told to the site; C{path} still begins with it.
+        @param proxies: reads what proxies say of clients; L{None} to believe none.
+        @param request_ids: whether each request gets an id, where it has none.
         @raise OSError: the access log cannot be opened.
         """
         limits = limits or Limits()
@@ -198,6 +204,8 @@ class InterfaceServer(Service):
             ordered=ordered,
             access_log=access_log,
             root_path=root_path.rstrip("/"),
+            proxies=proxies,
+            request_ids=RequestIds() if request_ids else None,
         )
         self._inlet = Inlet(self._context)
         sockets = SocketMaker(limits, reactor, compression=compression)

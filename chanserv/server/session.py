@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import Any, Protocol
+from typing import Protocol
 
 from twisted.logger import Logger
 
@@ -33,6 +33,7 @@ from chanserv.server.handshake import (
     read_socket_reply,
     receive_message,
 )
+from chanserv.server.proxies import Origin
 from chanserv.server.replies import Recipient, SharedReply
 from chanserv.server.requests import Head
 from chanserv.server.responses import BadReply
@@ -58,11 +59,13 @@ class Upgrade(Protocol):
     What a session asks of the request that its handshake is.
 
     @ivar path_text: the decoded path.
-    @ivar channel: the connection, with its C{client}, C{server} and C{scheme}.
+    @ivar origin: where it comes from.
+    @ivar request_id: its id, or empty.
     """
 
     path_text: str
-    channel: Any
+    origin: Origin
+    request_id: bytes
 
     def hand_over(self, session: WebSocketSession) -> tuple[Socket, bytes]:
         """
@@ -83,6 +86,7 @@ class WebSocketSession(Recipient):
 
     @ivar state: see L{SocketState}.
     @ivar path: the decoded path of the handshake.
+    @ivar request_id: the id of the handshake, or empty.
     @ivar heard: when the client was last heard of, on the reactor's clock.
     @ivar sent_bytes: payload bytes sent to the client.
     """
@@ -98,6 +102,7 @@ class WebSocketSession(Recipient):
         "deadline",
         "heard",
         "path",
+        "request_id",
         "sent_bytes",
         "slot",
         "socket",
@@ -119,7 +124,9 @@ class WebSocketSession(Recipient):
         self.heard = 0.0
         self._upgrade: Upgrade | None = upgrade
         self._offer: Offer | None = offer
-        self._client: str = upgrade.channel.client[0] if upgrade.channel.client else "-"
+        self.request_id = upgrade.request_id.decode("ascii")
+        client = upgrade.origin.client
+        self._client: str = client[0] if client else "-"
         self._pinged = 0.0
         self._expires = NEVER
         self._events = EventStream(context, self)
@@ -130,17 +137,17 @@ class WebSocketSession(Recipient):
         context, upgrade, offer, events = self.context, self._upgrade, self._offer, self._events
         assert upgrade is not None
         assert offer is not None
-        connection = upgrade.channel
+        origin = upgrade.origin
         message = connect_message(
             head,
             offer,
             reply_channel=events.reply_channel,
             path=self.path,
             query=query,
-            scheme="wss" if connection.scheme == "https" else "ws",
+            scheme="wss" if origin.scheme == "https" else "ws",
             root_path=context.root_path,
-            client=connection.client,
-            server=connection.server,
+            client=origin.client,
+            server=origin.server,
         )
         context.recipients[events.reply_channel] = self
         context.counts.handshakes += 1
@@ -319,7 +326,9 @@ class WebSocketSession(Recipient):
         events = self._events
         events.add(
             "websocket.receive",
-            receive_message(events.reply_channel, self.path, payload, binary, events.order),
+            receive_message(
+                events.reply_channel, self.path, payload, binary, events.order, self.request_id
+            ),
         )
 
     def writable(self) -> None:
@@ -351,7 +360,13 @@ class WebSocketSession(Recipient):
         context.counts.sockets_open -= 1
         if context.access_log is not None:
             line = f"WEBSOCKET {self.path} closed".encode()
-            context.access_log.add(self._client, line, code or 1005, self.sent_bytes or None)
+            context.access_log.add(
+                self._client,
+                line,
+                code or 1005,
+                self.sent_bytes or None,
+                request_id=self.request_id.encode("ascii"),
+            )
         self._gone(code)
 
     def _gone(self, code: int | None) -> None:
@@ -363,7 +378,9 @@ class WebSocketSession(Recipient):
         self._upgrade = self._offer = None
         self.context.timeouts.end(self)
         events = self._events
-        events.end(disconnect_message(events.reply_channel, self.path, code, events.order))
+        events.end(
+            disconnect_message(events.reply_channel, self.path, code, events.order, self.request_id)
+        )
 
     # Time.
 

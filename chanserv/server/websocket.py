@@ -149,10 +149,17 @@ class ServedWebSocket(WebSocketServerProtocol):
 
     # What Autobahn calls.
 
-    def onConnect(self, request: ConnectionRequest) -> str | None:
-        """Confirm what has been agreed: at most one subprotocol is asked for."""
+    def onConnect(self, request: ConnectionRequest) -> Any:
+        """
+        Confirm what has been agreed: at most one subprotocol is asked for.
+
+        @return: that, with headers of the response where there are any.
+        """
         protocols: list[str] = request.protocols
-        return protocols[0] if protocols else None
+        subprotocol = protocols[0] if protocols else None
+        if self.session.request_id:
+            return subprotocol, {"X-Request-ID": self.session.request_id}
+        return subprotocol
 
     def _onOpen(self) -> None:
         """The session knows."""

@@ -244,6 +244,8 @@ class Rig:
         self.clock = Clock()
         self.clock.advance(1_000_000)
         self.layer = layer or MemoryChannelLayer(clock=self.clock, **(layer_options or {}))
+        # Ids would stand in every message and response that a test looks at.
+        options = {"request_ids": False, **options}
         self.server = InterfaceServer(self.layer, self.clock, limits=limits, **options)
         self.server.startService()
         self.worker = Worker(self.layer, script)
