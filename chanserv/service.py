@@ -29,6 +29,8 @@ from chanserv.interfaces import IChannelLayer
 from chanserv.layers.from_spec import make_layer
 from chanserv.layers.reach import keeps_a_roll, within_process
 from chanserv.layers.redis.server_options import without_secrets
+from chanserv.ops.ask import Answers
+from chanserv.ops.snapshot import Process
 from chanserv.ops.systemd import Notices
 from chanserv.server import InterfaceServer
 from chanserv.server.access_log import AccessLog
@@ -90,7 +92,22 @@ def make_service(config: Config, reactor: Any) -> ChanservService:
             service.roll = Roll(layer, reactor)
     if config.listen:
         _add_interface_server(service, config, layer, reactor)
+    service.process = _process_of(service, config, spec)
+    if keeps_a_roll(layer):
+        service.answers = Answers(layer, reactor, service.process)
     return service
+
+
+def _process_of(service: ChanservService, config: Config, spec: Any) -> Process:
+    """Where to look to know how the process is that runs C{service}."""
+    process = Process(release=config.release, layer=_shown(spec))
+    server, team = service.server, service.team
+    if server is not None:
+        process.counts = lambda: server.counts
+        process.mailbox = server.mailbox
+    if team is not None:
+        process.workers = lambda: [team.status(release=config.release)]
+    return process
 
 
 def _answers(team: ThreadTeam) -> bool:
@@ -170,6 +187,8 @@ class ChanservService(Service):
     @ivar server: the interface server, or L{None}.
     @ivar team: the threads that run the site, or L{None}.
     @ivar roll: the place of these threads on the roll of workers, or L{None}.
+    @ivar process: what the process is to others.
+    @ivar answers: what answers those who ask about it, or L{None}.
     @ivar access_log: the access log, or L{None}.
     @ivar call_from_thread: the reactor's C{callFromThread}, where the access log
         is to be opened anew on C{SIGUSR1}; else L{None}.
@@ -190,6 +209,8 @@ class ChanservService(Service):
         self.server: InterfaceServer | None = None
         self.team: ThreadTeam | None = None
         self.roll: Roll | None = None
+        self.process = Process()
+        self.answers: Answers | None = None
         self.listeners: list[Listener] = []
         self.access_log: AccessLog | None = None
         self.call_from_thread: Callable[..., object] | None = None
@@ -228,6 +249,8 @@ class ChanservService(Service):
             self.team.startService()
         if self.roll is not None:
             self.roll.join()
+        if self.answers is not None:
+            self.answers.start()
         if self.server is not None:
             self.server.startService()
         gatherResults([one.listening for one in self.listeners if one.listening]).addCallback(
@@ -346,6 +369,9 @@ class ChanservService(Service):
             yield self.roll.leave
         if self.team is not None:
             yield self.team.stopService
+        if self.answers is not None:
+            # Until now, so that one sees how a long stop gets on.
+            yield self.answers.stop
         yield self.layer.close
         if self.access_log is not None:
             yield self.access_log.close
