@@ -67,11 +67,13 @@ class Listener(Service):
         factory: IProtocolFactory,
         reactor: Any,
         endpoint: IStreamServerEndpoint | None = None,
+        option: str = "--listen",
     ) -> None:
         """
         @param description: a Twisted endpoint string.
         @param factory: what serves its connections.
         @param endpoint: what C{description} tells of, where it is made already.
+        @param option: that it was given with.
         @raise ConfigurationError: C{description} is no endpoint.
         """
         self.url = description
@@ -88,7 +90,7 @@ class Listener(Service):
             self._endpoint = serverFromString(reactor, _with_backlog(description))  # type: ignore[no-untyped-call]
         except Exception as error:
             raise ConfigurationError(
-                f"--listen={description} is not an endpoint ({_reason(error)}); right would be "
+                f"{option}={description} is not an endpoint ({_reason(error)}); right would be "
                 f"{_ENDPOINT_EXAMPLES}"
             ) from error
 
