@@ -46,6 +46,7 @@ TEST = [
     "playwright >= 1.50",
     "pytest >= 8.4",
     "pytest-timeout >= 2.3",
+    "supervisor >= 4.3",
     "websockets >= 14",
 ]
 
