@@ -14,25 +14,34 @@ from twisted.logger import Logger
 
 from chanserv.messages import Delivery, Outcome
 from chanserv.server.context import ServerContext
-from chanserv.server.responses import BodyFraming, Response, head_bytes, settle_length
+from chanserv.server.responses import BodyFraming, Response, settle_length
 
 
 class Sink(Protocol):
     """
-    The connection, as the answer to one of its requests sees it.
+    Where the answer to one request goes: with HTTP/1 the connection, with HTTP/2
+    one of its streams.
 
-    @ivar persistent: whether it stays open after this answer.
+    @ivar persistent: whether the connection stays open after this answer.
     @ivar write_paused: whether its client does not read what was written.
     """
 
     persistent: bool
     write_paused: bool
 
+    def send_head(self, response: Response, framing: BodyFraming, version: bytes) -> None:
+        """
+        Write the head of C{response}, and as much of its body as is there.
+
+        @param framing: how its body goes out.
+        @param version: of the request: C{HTTP/1.0} and so on.
+        """
+
     def send(self, data: bytes) -> None:
-        """Write C{data}, or where too much is unread end the connection."""
+        """Write C{data}, or where too much is unread end the answer."""
 
     def abort(self) -> None:
-        """End the connection now."""
+        """End the answer now, and with it, where that cannot be told otherwise, the connection."""
 
 
 class Answer:
@@ -69,7 +78,7 @@ class Answer:
 
         @param method: of the request, as the others.
         @param uri: its target.
-        @param version: C{HTTP/1.0} or C{HTTP/1.1}.
+        @param version: C{HTTP/1.0}, C{HTTP/1.1} or C{HTTP/2.0}.
         """
         self.status = response.status
         self._context = context
@@ -90,18 +99,10 @@ class Answer:
 
     def begin(self, response: Response) -> None:
         """Write the head, with as much of the body as is there."""
-        context, sink, framing = self._context, self._sink, self._framing
         if response.refused:
             self._log_refused(response)
-        connection = b"keep-alive" if self._version == b"HTTP/1.0" else None
-        context.counts.responses += 1
-        head = head_bytes(
-            response,
-            date=context.date_line(),
-            chunked=framing.chunked,
-            connection=connection if sink.persistent else b"close",
-        )
-        sink.send(head + framing.part(response.content))
+        self._context.counts.responses += 1
+        self._sink.send_head(response, self._framing, self._version)
 
     def add(self, content: bytes) -> bool:
         """

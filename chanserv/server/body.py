@@ -24,6 +24,7 @@ from chanserv.errors import ChannelFull, ChannelLayerError
 from chanserv.messages import Delivery, Outcome, SealedMessage
 from chanserv.server.context import ServerContext
 from chanserv.server.replies import Recipient
+from chanserv.server.timeouts import Timed
 
 
 class Spool:
@@ -76,6 +77,16 @@ class Spool:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def extend_body_deadline(context: ServerContext, reader: Timed, received: int) -> None:
+    """
+    Grant C{reader} the time that C{received} bytes may take, but never more than
+    C{body_timeout} from now: neither silence nor a trickle lasts longer.
+    """
+    limits = context.limits
+    latest = context.clock.seconds() + limits.body_timeout
+    context.timeouts.set(reader, min(latest, reader.deadline + received / limits.body_rate))
 
 
 class Feed(Enum):

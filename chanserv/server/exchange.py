@@ -67,7 +67,8 @@ class Connection(Sink, Protocol):
     @ivar scheme: C{"http"} or C{"https"}.
     @ivar client: the client's C{[host, port]}, or L{None}.
     @ivar server: likewise for this end.
-    @ivar body_chunked: whether the body of the request came in chunks.
+    @ivar body_chunked: whether the body of the request came with no length.
+    @ivar body_memory: bytes of a body to keep in memory.
     """
 
     context: ServerContext
@@ -75,6 +76,10 @@ class Connection(Sink, Protocol):
     client: Address | None
     server: Address | None
     body_chunked: bool
+
+    @property
+    def body_memory(self) -> int:
+        """Bytes of the body of the request to keep in memory."""
 
     def refuse(self, status: int, reason: str) -> None:
         """Answer a request that goes no further, and close."""
@@ -135,7 +140,7 @@ class HTTPRequest(http.Request, Recipient):
             return
         limits = self.context.limits
         if self._spool is None:
-            self._spool = Spool(limits.body_memory)
+            self._spool = Spool(self.channel.body_memory)
         if self._spool.length + len(data) > limits.body_bytes:
             self.channel.refuse(413, "the body is too large")
             return
@@ -146,7 +151,7 @@ class HTTPRequest(http.Request, Recipient):
                 "The body of a request cannot be kept: {error}. Bodies over {memory} bytes "
                 "go to the directory for temporary files (TMPDIR): is there room?",
                 error=error,
-                memory=limits.body_memory,
+                memory=self.channel.body_memory,
             )
             self.channel.refuse(500, "the body cannot be kept")
 
@@ -233,7 +238,7 @@ class HTTPRequest(http.Request, Recipient):
         self.context.counts.refused(error)
         if self.stage is Stage.WAITING:
             if isinstance(error, MessageTooLarge):
-                self._answer_plainly(413, "the request is too large")
+                self.answer_plainly(413, "the request is too large")
             else:
                 self._answer_busy()
 
@@ -272,14 +277,14 @@ class HTTPRequest(http.Request, Recipient):
                 self._answer_busy()
         elif outcome == Outcome.LOST:
             if self.stage is Stage.WAITING:
-                self._answer_plainly(502, "the worker went away")
+                self.answer_plainly(502, "the worker went away")
             elif self.stage is Stage.STREAMING:
                 self.channel.abort()
 
     def fail(self) -> None:
         """Answer 500, or where that is too late end the connection."""
         if self.stage is Stage.WAITING:
-            self._answer_plainly(500, "the site's answer cannot be used")
+            self.answer_plainly(500, "the site's answer cannot be used")
         elif self.stage is Stage.STREAMING:
             self.channel.abort()
 
@@ -294,7 +299,7 @@ class HTTPRequest(http.Request, Recipient):
 
     # To the client.
 
-    def _answer_plainly(
+    def answer_plainly(
         self, status: int, text: str, headers: Sequence[tuple[bytes, bytes]] = ()
     ) -> None:
         """Give an answer of the server's own."""
@@ -303,7 +308,7 @@ class HTTPRequest(http.Request, Recipient):
     def _answer_busy(self) -> None:
         """Answer that no worker is free, and when to come back."""
         after = b"%d" % self.context.limits.retry_after
-        self._answer_plainly(503, "no worker can take this now", [(b"Retry-After", after)])
+        self.answer_plainly(503, "no worker can take this now", [(b"Retry-After", after)])
 
     def _begin(self, response: Response, delivery: Delivery | None) -> None:
         """Write the head of the response, with as much of its body as is there."""
@@ -429,7 +434,7 @@ class HTTPRequest(http.Request, Recipient):
         self._session = None
         if self.stage is Stage.UPGRADING:
             self.channel.persistent = False
-            self._answer_plainly(status, text, headers)
+            self.answer_plainly(status, text, headers)
 
     def hand_over(self, session: WebSocketSession) -> tuple[Socket, bytes]:
         """Give the connection to a socket of C{session}; as L{Upgrade.hand_over}."""

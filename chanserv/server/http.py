@@ -30,7 +30,13 @@ from chanserv.server.exchange import HTTPRequest, Stage
 from chanserv.server.phases import Phase
 from chanserv.server.reading import RequestReader
 from chanserv.server.requests import address_pair
-from chanserv.server.responses import Response, head_bytes, plain_response, settle_length
+from chanserv.server.responses import (
+    BodyFraming,
+    Response,
+    head_bytes,
+    plain_response,
+    settle_length,
+)
 from chanserv.server.session import WebSocketSession
 from chanserv.server.timeouts import NEVER
 from chanserv.server.websocket import SocketMaker
@@ -207,6 +213,17 @@ class HTTPConnection(RequestReader):
         log.add(self.client[0] if self.client else "-", line, status, None)
 
     # For its request.
+
+    def send_head(self, response: Response, framing: BodyFraming, version: bytes) -> None:
+        """Write the head of a response, with as much of its body as is there."""
+        connection = b"keep-alive" if version == b"HTTP/1.0" else None
+        head = head_bytes(
+            response,
+            date=self.context.date_line(),
+            chunked=framing.chunked,
+            connection=connection if self.persistent else b"close",
+        )
+        self.send(head + framing.part(response.content))
 
     def answering(self, timeout: float) -> None:
         """The request is with a worker, for at most C{timeout} seconds."""

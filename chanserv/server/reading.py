@@ -14,6 +14,7 @@ from typing import Any
 
 from twisted.web import http
 
+from chanserv.server.body import extend_body_deadline
 from chanserv.server.context import ServerContext
 from chanserv.server.handshake import wants_websocket
 from chanserv.server.phases import Phase
@@ -41,6 +42,11 @@ class RequestReader(http.HTTPChannel):
         self.totalHeadersSize = self.MAX_LENGTH = context.limits.header_bytes
         self._optimisticEagerReadSize = context.limits.ahead_bytes
         context.timeouts.begin(self)
+
+    @property
+    def body_memory(self) -> int:
+        """Bytes of a body to keep in memory."""
+        return self.context.limits.body_memory
 
     def refuse(self, status: int, reason: str) -> None:
         """Answer a request that goes no further, and close."""
@@ -110,23 +116,13 @@ class RequestReader(http.HTTPChannel):
     def rawDataReceived(self, data: bytes) -> None:
         """Bytes of a body, or of requests sent ahead."""
         if self.phase is Phase.BODY:
-            self._extend_body_deadline(len(data))
+            extend_body_deadline(self.context, self, len(data))
         elif self.phase is not Phase.ANSWERING:
             return
         super().rawDataReceived(data)
         if len(self._dataBuffer) > 1:
             # Twisted adds up the lengths of all pieces for each new one.
             self._dataBuffer = [b"".join(self._dataBuffer)]
-
-    def _extend_body_deadline(self, received: int) -> None:
-        """
-        Grant the time that C{received} bytes may take, but never more than
-        C{body_timeout} from now: neither silence nor a trickle lasts longer.
-        """
-        context = self.context
-        limits = context.limits
-        latest = context.clock.seconds() + limits.body_timeout
-        context.timeouts.set(self, min(latest, self.deadline + received / limits.body_rate))
 
     def allContentReceived(self) -> None:
         """The request is complete."""

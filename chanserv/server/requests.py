@@ -29,6 +29,9 @@ _DECIDING: Final = frozenset(
     {b"host", b"connection", b"expect", b"upgrade", b"transfer-encoding", b"content-length"}
 )
 
+_VERSIONS: Final = {b"HTTP/1.0": "1.0", b"HTTP/1.1": "1.1", b"HTTP/2.0": "2"}
+"""As messages name them."""
+
 _FIXED_SIZE: Final = 200
 """About how many bytes the fields of a request message take that are always
 there: their names, the addresses, the reply channel."""
@@ -52,7 +55,7 @@ class Head:
     """
     What the head of a request says about the connection and the body.
 
-    @ivar version: C{"1.0"} or C{"1.1"}.
+    @ivar version: C{"1.0"}, C{"1.1"} or C{"2"}.
     @ivar headers: all headers, in their order, with lower-case names.
     @ivar persistent: whether the client lets the connection stay open.
     @ivar expects_continue: whether the client waits for a go-ahead.
@@ -86,12 +89,12 @@ def read_head(version: bytes, headers: list[tuple[bytes, bytes]]) -> Head:
     """
     Gather what decides how to go on.
 
-    @param version: C{b"HTTP/1.0"} or C{b"HTTP/1.1"}.
+    @param version: C{b"HTTP/1.0"}, C{b"HTTP/1.1"} or C{b"HTTP/2.0"}.
     @raise RequestRefused: there is not exactly one C{Host} where there must be,
         or it can be no host's (RFC 9112, section 3.2), or the body's framing is one that only
         request smugglers use (section 6.1).
     """
-    modern = version == b"HTTP/1.1"
+    modern = version != b"HTTP/1.0"
     hosts = 0
     tokens: frozenset[bytes] = frozenset()
     upgrade: frozenset[bytes] = frozenset()
@@ -121,7 +124,7 @@ def read_head(version: bytes, headers: list[tuple[bytes, bytes]]) -> Head:
     persistent = b"close" not in tokens and (modern or b"keep-alive" in tokens)
     if b"upgrade" not in tokens or not modern:
         upgrade = frozenset()
-    return Head("1.1" if modern else "1.0", headers, persistent, expects_continue, upgrade)
+    return Head(_VERSIONS[version], headers, persistent, expects_continue, upgrade)
 
 
 def _tokens(value: bytes) -> frozenset[bytes]:

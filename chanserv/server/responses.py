@@ -200,7 +200,8 @@ def settle_length(response: Response, method: bytes) -> None:
 
 class BodyFraming:
     """
-    How the body of one response goes over the wire (RFC 9112, section 6).
+    How the body of one response goes over the wire (RFC 9112, section 6).  With
+    HTTP/2 it goes in frames, the last of which says so.
 
     @ivar bodiless: whether nothing of a body may be sent.
     @ivar chunked: whether it goes in chunks.
@@ -216,7 +217,7 @@ class BodyFraming:
         self.bodiless = method == b"HEAD" or response.status in BODILESS
         open_ended = response.more and response.length is None and not self.bodiless
         self.chunked = open_ended and version == b"HTTP/1.1"
-        self.until_close = open_ended and not self.chunked
+        self.until_close = open_ended and version == b"HTTP/1.0"
         self.missing = None if self.bodiless else response.length
         self.cut = False
         self.sent = 0
