@@ -42,9 +42,13 @@ faults: programs ## break the layers' stores under ten times the load, and print
 # What the tests use besides Python's packages.  Redis' server is asked for by the name that
 # it has in redis-tools: the package redis-server would also start it, on its well-known
 # port.  The last line starts the program by which Playwright drives the browser; all that a
-# bare Debian lacks for it is this library.
-programs: $(VENV)/made-test $(VENV)/made-third-party
+# bare Debian lacks for it is this library.  Proxies are unpacked and not installed: their
+# packages would start them, too.
+programs: $(VENV)/made-test $(VENV)/made-third-party $(VENV)/made-checkers
 	@tools/need-programs chromium wrk
+	@tools/unpack-programs $(abspath $(VENV))/programs haproxy
+	@command -v systemd-analyze >/dev/null && command -v systemd-socket-activate >/dev/null || \
+		tools/need-packages "the tests let systemd read its units" systemd
 	@command -v redis-server >/dev/null || command -v redis-check-rdb >/dev/null || \
 		tools/need-packages "the tests start Redis servers" redis-tools
 	@$(BIN)/playwright --version >/dev/null 2>&1 || \
@@ -98,6 +102,11 @@ $(VENV)/made-test: setup.py | $(VENV)/bin/pip
 # The layers of the old stack, in a folder of their own.
 $(VENV)/made-third-party: tests/layers/third_party/requirements.txt $(VENV)/made-test
 	$(BIN)/python -m tests.layers.third_party.folder
+	@touch $@
+
+# What reads the files for operators, likewise.
+$(VENV)/made-checkers: tests/deploy/requirements.txt $(VENV)/made-test
+	$(BIN)/python -m tests.deploy.checkers
 	@touch $@
 
 $(VENV)/made-dev: setup.py | $(VENV)/bin/pip
