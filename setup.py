@@ -44,6 +44,7 @@ TEST = [
     "httpx >= 0.27",
     "hypothesis >= 6.120",
     "playwright >= 1.50",
+    "prometheus-client >= 0.22",
     "pytest >= 8.4",
     "pytest-timeout >= 2.3",
     "supervisor >= 4.3",
@@ -85,6 +86,7 @@ setup(
     extras_require={
         "crypto": ["cryptography >= 50"],
         "hiredis": ["hiredis >= 3.0"],
+        "metrics": ["prometheus-client >= 0.22"],
         "test": TEST,
         "docs": DOCS,
         "dev": [*TEST, *LINT, *TYPES, *DOCS, "tox >= 4.20"],
