@@ -107,6 +107,11 @@ class RedisLocalChannelLayer(SplitChannelLayer):
         ordinary: Any = self._ordinary
         ordinary.rather_be_a_guest()
 
+    def never_be_the_host(self) -> None:
+        """See L{IPCChannelLayer}."""
+        ordinary: Any = self._ordinary
+        ordinary.never_be_the_host()
+
     def receive_now(self, channels: Sequence[str], limit: int = 1) -> Deferred[list[Delivery]]:
         """
         Take what is there, perhaps nothing.

@@ -171,6 +171,13 @@ class IPCChannelLayer:
         """
         self._seat.rather_be_a_guest()
 
+    def never_be_the_host(self) -> None:
+        """
+        From now on, leave hosting the hub to other processes, and wait for one where
+        there is none: for a process that only looks at what others do.
+        """
+        self._seat.never_be_the_host()
+
     # Messages
 
     def send(self, channel: str, message: Message, receipt: str | None = None) -> Deferred[None]:

@@ -8,6 +8,7 @@ kernel gives the lock to one of them, whatever their timing.
 
 from __future__ import annotations
 
+import math
 import os
 import random
 from collections.abc import Callable
@@ -131,6 +132,7 @@ class Seat:
         self._sink = sink
         self._occupant = occupant
         self._guest = guest
+        self._deference = DEFERENCE
         self._answer_timeout = answer_timeout
         self._uniform = uniform
         self._timer: IDelayedCall | None = None
@@ -148,6 +150,11 @@ class Seat:
     def rather_be_a_guest(self) -> None:
         """From now on, leave hosting to others, if there are any."""
         self._guest = True
+
+    def never_be_the_host(self) -> None:
+        """From now on, leave hosting to others, and wait for one where there is none."""
+        self._guest = True
+        self._deference = math.inf
 
     def begin(self) -> None:
         """
@@ -214,7 +221,7 @@ class Seat:
         self._connect()
 
     def _may_host(self) -> bool:
-        return not self._guest or self._reactor.seconds() - self._since >= DEFERENCE
+        return not self._guest or self._reactor.seconds() - self._since >= self._deference
 
     def _wait(self, seconds: float) -> None:
         if self.state is State.SEEKING and self._timer is None:

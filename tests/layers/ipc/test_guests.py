@@ -18,7 +18,7 @@ from chanserv.errors import ConfigurationError, LayerUnavailable
 from chanserv.layers.ipc import IPCChannelLayer, wire
 from chanserv.layers.ipc.frames import FrameReader, framed
 from chanserv.layers.ipc.hub import LOAD_INTERVAL
-from chanserv.layers.ipc.seat import State
+from chanserv.layers.ipc.seat import DEFERENCE, State
 from chanserv.messages import GroupSend, Send
 from tests.layers.ipc.rig import make_directory, make_ipc_layer, vanish
 
@@ -163,6 +163,15 @@ class Beginning(Case):
         guest = self.make(guest=True)
         await guest.send("channel", {"number": 1})
         self.assertEqual(guest._seat.state, State.HOST)
+
+    async def test_who_never_is_the_host_waits_for_one(self) -> None:
+        onlooker = self.make(patience=1.5 * DEFERENCE)
+        onlooker.never_be_the_host()
+        await self.refused(onlooker.send("channel", {}), "its host does not listen")
+        self.assertEqual(onlooker._seat.state, State.SEEKING)
+        other = self.make()
+        await other.send("channel", {"number": 1})
+        self.assertEqual((await onlooker.receive(["channel"]))[0].message, {"number": 1})
 
     async def test_layers_that_begin_at_once_have_one_host(self) -> None:
         layers = [self.make() for _ in range(8)]
