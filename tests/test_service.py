@@ -17,7 +17,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chanserv.config import Config
 from chanserv.errors import ConfigurationError, LayerUnavailable
-from chanserv.server.listener import LISTEN_BACKLOG, CannotStart, Listener, _url_of
+from chanserv.server.endpoints import LISTEN_BACKLOG
+from chanserv.server.listener import CannotStart, Listener, _url_of
 from chanserv.service import ASK_AGAIN_AFTER, SWITCH_INTERVAL, ChanservService, make_service
 from chanserv.worker.team import ThreadTeam
 from tests.worker.fakes import FakeApplication, TurningReactor

@@ -34,7 +34,8 @@ from chanserv.layers.from_spec import make_layer
 from chanserv.layers.reach import within_process
 from chanserv.server import InterfaceServer
 from chanserv.server.access_log import AccessLog, quoted
-from chanserv.server.listener import LISTEN_BACKLOG, Listener
+from chanserv.server.endpoints import LISTEN_BACKLOG
+from chanserv.server.listener import Listener
 from chanserv.service import ChanservService
 from chanserv.worker.team import ThreadTeam
 
@@ -163,10 +164,15 @@ class DevelopmentLog(AccessLog):
         length: int | None,
         referer: bytes = b"-",
         agent: bytes = b"-",
+        request_id: bytes = b"",
     ) -> None:
         """Log one response, or the end of a WebSocket."""
         line = quoted(request_line)
-        extra = {"server_time": _now(), "status_code": status}
+        extra = {
+            "server_time": _now(),
+            "status_code": status,
+            "request_id": request_id.decode("ascii"),
+        }
         if status >= _LOWEST_CLOSE_CODE:
             self._logger.info("%s %s", line, status, extra={**extra, "status_code": 200})
             return

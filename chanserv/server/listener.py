@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Final
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks, maybeDeferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import (
     IAddress,
     IListeningPort,
@@ -26,11 +25,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chanserv.errors import ConfigurationError
-
-LISTEN_BACKLOG: Final = 1024
-"""Connections that may wait to be accepted, where the endpoint does not say: all
-browsers of a site come back at once after a restart, and Twisted's 50 would
-make most of them wait a second or more."""
+from chanserv.server.endpoints import endpoint_of, read_description
+from chanserv.server.proxy_line import LINE_TIMEOUT
 
 _ENDPOINT_EXAMPLES: Final = (
     "tcp:8000:interface=127.0.0.1, ssl:443:privateKey=key.pem:certKey=cert.pem or "
@@ -68,12 +64,14 @@ class Listener(Service):
         reactor: Any,
         endpoint: IStreamServerEndpoint | None = None,
         option: str = "--listen",
+        line_timeout: float = LINE_TIMEOUT,
     ) -> None:
         """
         @param description: a Twisted endpoint string.
         @param factory: what serves its connections.
         @param endpoint: what C{description} tells of, where it is made already.
         @param option: that it was given with.
+        @param line_timeout: seconds in which the line of a proxy must have come.
         @raise ConfigurationError: C{description} is no endpoint.
         """
         self.url = description
@@ -87,7 +85,11 @@ class Listener(Service):
         if endpoint is not None:
             return
         try:
-            self._endpoint = serverFromString(reactor, _with_backlog(description))  # type: ignore[no-untyped-call]
+            self._endpoint = endpoint_of(description, reactor, line_timeout)
+        except (OSError, ConfigurationError) as error:
+            raise ConfigurationError(
+                f"{option}={description} cannot be used: {_reason(error)}"
+            ) from error
         except Exception as error:
             raise ConfigurationError(
                 f"{option}={description} is not an endpoint ({_reason(error)}); right would be "
@@ -154,22 +156,17 @@ def _exit_in_failure() -> None:
     os._exit(1)
 
 
-def _with_backlog(description: str) -> str:
-    kind = description.partition(":")[0]
-    if kind in ("tcp", "tcp6", "ssl", "unix") and "backlog=" not in description:
-        return f"{description}:backlog={LISTEN_BACKLOG}"
-    return description
-
-
 def _reason(error: BaseException | None) -> str:
     """What went wrong with an endpoint, in one line and an operator's words."""
     cause = getattr(error, "socketError", error)
     if isinstance(cause, OSError) and cause.strerror:
         reason = cause.strerror[0].lower() + cause.strerror[1:]
         if cause.errno == errno.EADDRINUSE:
-            return f"{reason} by another program, which 'ss -ltnp' names"
-        if cause.errno == errno.EACCES:
-            return f"{reason}: this user may not use that port or path"
+            command = "ss -lxp" if cause.filename else "ss -ltnp"  # only Unix sockets have files
+            return f"{reason} by another program, which '{command}' names"
+        if cause.errno in (errno.EACCES, errno.EPERM):
+            place = cause.filename or "that port or path"
+            return f"{reason}: this user may not use {place}"
         return f"{reason}: {cause.filename}" if cause.filename else reason
     text = " ".join(str(cause).split()) or type(cause).__name__
     for pattern, words in _ENDPOINT_ERRORS:
@@ -187,12 +184,16 @@ _ENDPOINT_ERRORS: Final = (
     (r"unexpected keyword argument (.*)", "it takes no {}"),
     (r"invalid literal for int\(\) with base 10: (.*)", "{} is not a number"),
     (r"Unknown endpoint type: (.*)", "there is no endpoint type {}"),
+    (
+        r"(AF_UNIX) path too long",
+        "the path of a Unix socket has at most 107 bytes: take a shorter one, as in /run",
+    ),
 )
 """What Twisted's parser of endpoint strings raises, which speaks of functions."""
 
 
 def _url_of(description: str, address: IAddress) -> str:
-    scheme = "https" if description.startswith(("ssl:", "tls:", "txacme:", "le:")) else "http"
+    scheme = "https" if read_description(description).encrypted else "http"
     match address:
         case IPv6Address():
             return f"{scheme}://[{address.host}]:{address.port}/"
