@@ -3,6 +3,9 @@
 VENV ?= .venv
 BENCH_VENV ?= .venv-bench
 PYTEST_ARGS ?=
+# Tests mostly wait, for processes and clocks; with three of them at once two cores are
+# busy.  A class or a module stays in one process, with the servers that it starts.
+TEST_JOBS ?= 3
 
 # A caller's own Django project is none of the demo's business.
 unexport DJANGO_SETTINGS_MODULE
@@ -25,7 +28,7 @@ demo: $(VENV)/made-run ## serve the example site on http://127.0.0.1:8000/
 	@cd demo && exec $(BIN)/twistd --nodaemon --pidfile= chanserv --settings=demo_site.settings
 
 test: programs ## run the tests (PYTEST_ARGS="-k name" for some of them)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses=$(TEST_JOBS) --dist=loadscope $(PYTEST_ARGS)
 
 coverage: programs ## run the tests and say which lines and branches they miss
 	$(BIN)/coverage erase

@@ -47,6 +47,7 @@ TEST = [
     "prometheus-client >= 0.22",
     "pytest >= 8.4",
     "pytest-timeout >= 2.3",
+    "pytest-xdist >= 3.6",
     "supervisor >= 4.3",
     "websockets >= 14",
 ]
