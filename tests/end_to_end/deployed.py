@@ -1,0 +1,182 @@
+"""A site whose code is edited while it runs, and the processes that serve it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import tempfile
+import textwrap
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.end_to_end.crowd import Crowd
+from tests.end_to_end.split import Part, eventually
+from tests.processes import launched
+
+SETTINGS = """
+    SECRET_KEY = "only for tests"
+    ALLOWED_HOSTS = ["127.0.0.1"]
+    ROOT_URLCONF = "deployed.urls"
+    INSTALLED_APPS = ["chanserv.django"]
+    USE_TZ = True
+    CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "chanserv.layers.MemoryChannelLayer",
+            "ROUTING": "deployed.routing.channel_routing",
+        }
+    }
+"""
+
+ROUTING = """
+    import os
+    import time
+
+    from deployed.version import VERSION
+
+    from chanserv.django import Group, route
+
+    MARK = f"answer:{VERSION}:{os.getpid()}:"
+
+    def join(message):
+        message.reply_channel.send({"accept": True})
+        Group("crowd").add(message.reply_channel)
+
+    def hear(message):
+        # As long as a query or two.
+        time.sleep(0.01)
+        text = message["text"]
+        if text.startswith("all:"):
+            Group("crowd").send({"text": f"group:{text[4:]}"})
+        else:
+            message.reply_channel.send({"text": MARK + text})
+
+    def leave(message):
+        Group("crowd").discard(message.reply_channel)
+
+    channel_routing = [
+        route("websocket.connect", join),
+        route("websocket.receive", hear),
+        route("websocket.disconnect", leave),
+    ]
+"""
+
+BROKEN = 'raise ImportError("this code is broken")\n'
+
+
+@dataclass
+class Deployed:
+    """
+    A site in a folder of its own, and what runs on it.
+
+    @ivar version: which code stands there.
+    """
+
+    folder: Path
+    layer: str
+    stack: ExitStack
+    version: int = 0
+    parts: list[Part] = field(default_factory=list)
+
+    def write(self, text: str | None = None) -> str:
+        """
+        Edit the code.
+
+        @param text: its new text; without it, that of the next version.
+        @return: the version that answers carry.
+        """
+        if text is None:
+            self.version += 1
+            text = f'VERSION = "v{self.version}"\n'
+        (self.folder / "deployed" / "version.py").write_text(text)
+        return f"v{self.version}"
+
+    def begin(self, *options: str) -> Part:
+        """Start C{twistd -n chanserv} on the layer."""
+        log = tempfile.NamedTemporaryFile(suffix=".log")  # noqa: SIM115  # the stack closes it
+        output = self.stack.enter_context(log)
+        process = launched(
+            ["twistd", "-n", "--pidfile=", "chanserv", f"--layer={self.layer}", *options],
+            output=output,
+            cwd=self.folder,
+            # A second edit within one second would go unnoticed.
+            env={"XDG_RUNTIME_DIR": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"},
+        )
+        part = Part(process, output)
+        self.parts.append(part)
+        return part
+
+    def show(self) -> None:
+        """Print what all have logged."""
+        for part in self.parts:
+            print(f"--- {part.pid}\n{part.log()[-6000:]}")  # noqa: T201
+
+    # What an operator does
+
+    async def deploy(self, crowd: Crowd, supervisor: Part) -> set[int]:
+        """
+        Write new code, and have a supervisor take it.
+
+        @return: the processes that run it.
+        """
+        done = supervisor.log().count(" have taken over: ")
+        version = self.write()
+        supervisor.process.send_signal(signal.SIGHUP)
+        pids = await crowd.until_answered_by(version)
+        await eventually(
+            "all are replaced", lambda: supervisor.log().count(" have taken over: ") > done
+        )
+        return pids
+
+    async def deploy_broken_code(self, crowd: Crowd, supervisor: Part) -> None:
+        """Write code that cannot be imported, and see that the old workers go on."""
+        told = supervisor.log().count("Workers are not replaced")
+        self.write(BROKEN)
+        supervisor.process.send_signal(signal.SIGHUP)
+        await eventually(
+            "the error is said",
+            lambda: supervisor.log().count("Workers are not replaced") > told,
+        )
+        assert "this code is broken" in supervisor.log()
+        before = crowd.by_worker.copy()
+        await eventually("the old workers answer", lambda: (crowd.by_worker - before).total() >= 20)
+        versions = {version for version, _ in crowd.by_worker - before}
+        assert versions == {f"v{self.version}"}, versions
+
+
+@contextmanager
+def deployed(layer: str) -> Iterator[Deployed]:
+    """
+    A site of which nothing runs yet; all that is started there ends with the block.
+
+    @param layer: a URL, or C{ipc} for a layer of that kind.
+    """
+    with ExitStack() as stack:
+        # The path of a socket is short.
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cs-", dir="/tmp")))
+        os.chmod(folder, 0o700)
+        package = folder / "deployed"
+        package.mkdir()
+        for name, text in {
+            "__init__": "",
+            "settings": SETTINGS,
+            "routing": ROUTING,
+            "urls": "urlpatterns = []",
+        }.items():
+            (package / f"{name}.py").write_text(textwrap.dedent(text))
+        url = f"ipc:{secrets.token_hex(4)}" if layer == "ipc" else layer
+        site = Deployed(folder, f"{url}{'&' if '?' in url else '?'}redeliver=websocket.*", stack)
+        site.write()
+        try:
+            yield site
+        except BaseException:
+            site.show()
+            raise
+        finally:
+            for part in site.parts:
+                if part.process.poll() is None:
+                    part.process.send_signal(signal.SIGTERM)
+            for part in site.parts:
+                part.stop()

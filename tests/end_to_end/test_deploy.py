@@ -1,0 +1,120 @@
+"""
+New code, again and again, under sockets that stay open and go on talking.
+
+C{make soak} does the same with more sockets, and more often.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chanserv.server.open_files import make_room
+from tests.end_to_end.crowd import Crowd
+from tests.end_to_end.deployed import Deployed, deployed
+from tests.end_to_end.split import Part, eventually
+from tests.processes import CLEAN_EXITS
+from tests.redis_servers import redis_server
+
+FACTOR = 2 if int(os.environ.get("CHANSERV_SOAK_SECONDS", "6")) >= 60 else 1
+
+SOCKETS = 1000 * FACTOR
+
+SPLIT_SOCKETS = 150 * FACTOR
+"""At each of two interface servers."""
+
+TIMES = 10 * FACTOR
+"""How often workers are replaced."""
+
+PERIOD = 5.0 * FACTOR
+"""Seconds between two messages of one socket: some two hundred a second of all."""
+
+LONGEST = 280.0
+"""Seconds after which a test is given up, on a machine however slow."""
+
+SITE = "--settings=deployed.settings"
+LISTEN = "--listen=tcp:0:interface=127.0.0.1"
+
+pytestmark = pytest.mark.load
+
+
+def visit_to(visit: Coroutine[Any, Any, None]) -> None:
+    """Run C{visit} to its end."""
+    asyncio.run(asyncio.wait_for(visit, LONGEST))
+
+
+async def kill_one(site: Deployed, crowd: Crowd, supervisor: Part, pids: set[int]) -> None:
+    """Kill a worker as it works, and wait until another has taken its place."""
+    victim = min(pids)
+    os.kill(victim, signal.SIGKILL)
+    await eventually("it is noticed", lambda: not Path(f"/proc/{victim}").exists())
+    before = {pid for _, pid in crowd.by_worker}
+    await eventually("another answers", lambda: {pid for _, pid in crowd.by_worker} - before)
+    assert supervisor.process.poll() is None
+
+
+def check_ends(site: Deployed) -> None:
+    """Each process ends in order, and none has had an error of ours."""
+    for part in site.parts:
+        assert part.stop() in CLEAN_EXITS
+        # That of the code that cannot be imported is the site's.
+        assert part.log().count("Traceback") == 0, part.log()
+        assert "lost" not in part.log()
+
+
+@pytest.mark.timeout(600)
+def test_a_thousand_sockets_hear_nothing_of_ten_deployments() -> None:
+    make_room(SOCKETS)
+    with deployed("ipc") as site:
+        server = site.begin(LISTEN, SITE, "--workers=2")
+        server.wait_until_ready()
+
+        async def visit() -> None:
+            crowd = await Crowd.come([server.port], SOCKETS, PERIOD)
+            for number in range(TIMES):
+                pids = await site.deploy(crowd, server)
+                if number == TIMES // 3:
+                    await site.deploy_broken_code(crowd, server)
+                if number == TIMES // 3 * 2:
+                    await kill_one(site, crowd, server, pids)
+            await crowd.go()
+            sys.stdout.write(f"one server: {crowd.figures()}")
+            assert {version for version, _ in crowd.by_worker} >= {
+                f"v{number + 2}" for number in range(TIMES)
+            }
+
+        visit_to(visit())
+        check_ends(site)
+
+
+@pytest.mark.timeout(600)
+def test_the_same_over_redis_with_two_interface_servers_and_two_groups_of_workers() -> None:
+    make_room(2 * SPLIT_SOCKETS)
+    with redis_server() as redis, deployed(redis.url) as site:
+        fronts = [site.begin(LISTEN) for _ in range(2)]
+        supervisors = [site.begin("--no-listen", SITE, "--workers=1") for _ in range(2)]
+        for part in (*fronts, *supervisors):
+            part.wait_until_ready()
+
+        async def visit() -> None:
+            crowd = await Crowd.come([front.port for front in fronts], SPLIT_SOCKETS, PERIOD / 3)
+            for number in range(TIMES):
+                supervisor = supervisors[number % 2]
+                pids = await site.deploy(crowd, supervisor)
+                if number == TIMES // 3:
+                    await site.deploy_broken_code(crowd, supervisor)
+                    site.write()
+                if number == TIMES // 3 * 2:
+                    await kill_one(site, crowd, supervisor, pids)
+            await crowd.go()
+            sys.stdout.write(f"split over Redis: {crowd.figures()}")
+
+        visit_to(visit())
+        check_ends(site)
