@@ -12,6 +12,10 @@ from chanserv.worker.team import DEFAULT_STOP_TIMEOUT, DEFAULT_THREADS, MAX_THRE
 DEFAULT_ENDPOINT: Final = "tcp:8000:interface=127.0.0.1"
 """Where to listen when nothing is said: Django's port, and only this machine."""
 
+MAX_WORKERS: Final = 256
+"""Worker processes of one supervisor: more than any machine of today has cores for
+each of which there would be one.  More is a slip of the keyboard."""
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -30,10 +34,12 @@ class Config:
     @ivar access_log: the path of a file, C{-} for standard output, or L{None}.
     @ivar stop_timeout: seconds that a stop waits for consumers.
     @ivar workers: how many worker processes to supervise; 0 for threads in this one.
+    @ivar start_timeout: seconds in which a worker process must have loaded the site.
     @ivar stuck_after: seconds after which a worker counts as stuck all of whose
         threads have run one consumer for that long, or that gives no sign of life.
     @ivar replace_stuck: whether a stuck worker is killed and started anew.
     @ivar release: a label for this code, shown with its workers.
+    @ivar layer_mark: what tells the layer of a worker's supervisor from others.
     @ivar only_channels: globs of the channels that workers read; empty for all.
     @ivar exclude_channels: globs of those that they do not.
     @ivar narrate: whether workers say in the log what they run.
@@ -53,9 +59,11 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     stop_timeout: float = DEFAULT_STOP_TIMEOUT
     workers: int = 0
+    start_timeout: float = 120.0
     stuck_after: float = 60.0
     replace_stuck: bool = False
     release: str = ""
+    layer_mark: str = ""
     only_channels: tuple[str, ...] = ()
     exclude_channels: tuple[str, ...] = ()
     narrate: bool = False
@@ -78,8 +86,29 @@ class Config:
             raise ConfigurationError(
                 "--no-listen with --threads=0 leaves nothing to do: leave one of them out"
             )
+        self._check_workers()
         if (self.only_channels or self.exclude_channels) and self.settings is None:
             option = "--only-channels" if self.only_channels else "--exclude-channels"
             raise ConfigurationError(
                 f"{option} is for the workers of a site: give --settings, or leave it out"
             )
+
+    def _check_workers(self) -> None:
+        if not 0 <= self.workers <= MAX_WORKERS:
+            raise ConfigurationError(
+                f"--workers={self.workers} must be 0, for threads in this process, to {MAX_WORKERS}"
+            )
+        if self.workers and self.settings is None:
+            raise ConfigurationError(
+                f"--workers={self.workers} are to run a site: give --settings=mysite.settings, or "
+                f"leave it out"
+            )
+        if self.workers and not self.threads:
+            raise ConfigurationError(
+                f"--workers={self.workers} with --threads=0 would run nothing: --threads is for "
+                f"each of them"
+            )
+        for name in ("start_timeout", "stuck_after"):
+            if getattr(self, name) <= 0:
+                option = name.replace("_", "-")
+                raise ConfigurationError(f"--{option}={getattr(self, name):g} must be above 0")

@@ -147,8 +147,16 @@ GROUPS: Final[tuple[tuple[str, tuple[Choice, ...]], ...]] = (
         (
             Choice("threads", COUNT, "How many consumers and views run at once; 0 for none.",
                    _CONFIG["threads"]),
-            Choice("workers", COUNT, "How many worker processes to run and supervise; 0 for "
-                   "threads in this process.", 0),
+            Choice("workers", COUNT, "How many worker processes to run and supervise, each with "
+                   "--threads; 0 for threads in this process. Needs a layer that processes share. "
+                   "SIGHUP replaces them by new ones that run the site's new code.", 0),
+            Choice("release", TEXT, "A label of the code that workers run, shown with them.", ""),
+            Choice("start-timeout", DURATION, "How long a worker process may take to load the "
+                   "site.", _CONFIG["start_timeout"]),
+            Choice("stuck-after", DURATION, "How long all threads of a worker process may be in "
+                   "the same consumers, or it may give no sign of life, before that is said.",
+                   _CONFIG["stuck_after"]),
+            Choice("replace-stuck", FLAG, "Replace such a worker."),
             Choice("only-channels", GLOB, "Read only those of the site's channels that match, such "
                    "as 'thumbnails.*'. May be given more than once.", repeated=True),
             Choice("exclude-channels", GLOB, "Do not read those of the site's channels that match. "
@@ -197,10 +205,14 @@ GROUPS: Final[tuple[tuple[str, tuple[Choice, ...]], ...]] = (
                    "its answer."),
             _limit("full-patience", "full_patience", DURATION, "For an event to be tried again "
                    "whose channel is full; 0 for not at all."),
-            _limit("max-parked", "parked_events", COUNT, "Events that wait so."),
-            _limit("max-parked-bytes", "parked_bytes", SIZE, "Of such events."),
+            _limit("park-seconds", "park_seconds", DURATION, "For an event to wait while no worker "
+                   "is there; 0 for not at all."),
+            _limit("park-messages", "parked_events", COUNT, "Events that wait in either way."),
+            _limit("park-bytes", "parked_bytes", SIZE, "Of such events."),
             _limit("max-deliveries", "deliveries", COUNT, "Messages taken from the layer in one "
                    "trip."),
+            _limit("drain", "drain", DURATION, "Over which the closes of WebSockets are spread at a "
+                   "stop, and open connections still served; 0 for all at once."),
             _limit("drain-timeout", "drain_timeout", DURATION, "For open requests to end at a "
                    "stop."),
         ),

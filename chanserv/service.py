@@ -32,11 +32,13 @@ from chanserv.layers.redis.server_options import without_secrets
 from chanserv.ops.ask import Answers
 from chanserv.ops.snapshot import Process
 from chanserv.ops.systemd import Notices
+from chanserv.processes import check_mark, layer_to_supervise, make_supervisor
 from chanserv.server import InterfaceServer
 from chanserv.server.access_log import AccessLog
 from chanserv.server.listener import Listener
 from chanserv.server.open_files import make_room
 from chanserv.site import load_site
+from chanserv.supervision.supervisor import Supervisor
 from chanserv.worker.roll import Roll
 from chanserv.worker.team import ThreadTeam
 
@@ -66,16 +68,23 @@ def make_service(config: Config, reactor: Any) -> ChanservService:
     @raise ConfigurationError: something in C{config}, or the site's settings, is
         wrong; one line.
     """
-    site = None if config.settings is None else load_site(config.settings)
-    spec, alias = (
-        (config.layer or "memory:", "default") if site is None else site.layer_of(config.layer)
-    )
+    site = None
+    if config.workers:
+        spec, alias = layer_to_supervise(config), ""
+    elif config.settings is None:
+        spec, alias = config.layer or "memory:", "default"
+    else:
+        site = load_site(config.settings)
+        spec, alias = site.layer_of(config.layer)
+    check_mark(config.layer_mark, spec)
     layer = make_layer(spec, reactor)
+    supervisor = make_supervisor(config, spec, layer, reactor) if config.workers else None
     _check_that_somebody_answers(config, layer)
     if not config.listen and hasattr(layer, "rather_be_a_guest"):
         # Workers come and go with each deployment: what all share should not with them.
         layer.rather_be_a_guest()
     service = ChanservService(layer, _summary(config, spec), reactor.callLater)
+    service.supervisor = supervisor
     if site is not None and config.threads:
         service.team = site.team(
             alias,
@@ -107,6 +116,8 @@ def _process_of(service: ChanservService, config: Config, spec: Any) -> Process:
         process.mailbox = server.mailbox
     if team is not None:
         process.workers = lambda: [team.status(release=config.release)]
+    if service.supervisor is not None:
+        process.workers = service.supervisor.statuses
     return process
 
 
@@ -186,6 +197,9 @@ class ChanservService(Service):
     @ivar layer: the channel layer.
     @ivar server: the interface server, or L{None}.
     @ivar team: the threads that run the site, or L{None}.
+    @ivar supervisor: what runs worker processes, or L{None}.
+    @ivar quiet: whether somebody else speaks for this process: what it serves goes
+        without saying then.
     @ivar roll: the place of these threads on the roll of workers, or L{None}.
     @ivar process: what the process is to others.
     @ivar answers: what answers those who ask about it, or L{None}.
@@ -208,6 +222,8 @@ class ChanservService(Service):
         self.layer = layer
         self.server: InterfaceServer | None = None
         self.team: ThreadTeam | None = None
+        self.supervisor: Supervisor | None = None
+        self.quiet = False
         self.roll: Roll | None = None
         self.process = Process()
         self.answers: Answers | None = None
@@ -244,6 +260,8 @@ class ChanservService(Service):
             self._follow_rotation(self.access_log.reopen, self.call_from_thread)
         for listener in self.listeners:
             listener.startService()
+        if self.supervisor is not None:
+            self.supervisor.startService()
         if self.team is not None:
             sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL))
             self.team.startService()
@@ -287,7 +305,7 @@ class ChanservService(Service):
             )
 
     def _listens(self, ports: Sequence[object]) -> None:
-        if len(ports) == len(self.listeners) and None not in ports:
+        if len(ports) == len(self.listeners) and None not in ports and not self.quiet:
             self._ask_layer()
 
     def _ask_layer(self, told: bool = False) -> None:
@@ -305,12 +323,12 @@ class ChanservService(Service):
             else:
                 # A layer need not have statistics; what else is wrong with it
                 # whoever uses it will say.
-                self._say_ready()
+                self._answers()
 
         self._asking = None
         if self.running:
             maybeDeferred(self.layer.global_statistics).addCallbacks(
-                lambda _: self._say_ready(), failed
+                self._answers, failed
             ).addErrback(lambda failure: self._log.failure("The ready line failed", failure))
 
     def _say_away(self, why: str) -> None:
@@ -319,6 +337,13 @@ class ChanservService(Service):
             why=why,
             rest="; requests are answered 503 until then" if self.server else "",
         )
+
+    def _answers(self, _: object = None) -> None:
+        """The layer answers: all is ready as soon as a worker does."""
+        if self.supervisor is None:
+            self._say_ready()
+        else:
+            self.supervisor.when_working().addCallback(lambda _: self._say_ready())
 
     def _say_ready(self) -> None:
         if self.running:
@@ -346,20 +371,24 @@ class ChanservService(Service):
     @inlineCallbacks
     def _stop(self) -> Generator[Deferred[Any], Any, None]:
         super().stopService()  # type: ignore[no-untyped-call]
-        self._log.info("chanserv is stopping")
+        if not self.quiet:
+            self._log.info("chanserv is stopping")
         self.notices.stopping()
         if self._asking is not None:
             self._asking.cancel()
             self._asking = None
         if self.team is not None:
             self.team.stop_begins()
+        if self.supervisor is not None:
+            self.supervisor.stop_begins()
         for step in self._last_steps():
             try:
                 yield maybeDeferred(step)
             except Exception:
                 # The other parts have something to put in order, too.
                 self._log.failure("A part of chanserv did not stop as it should")
-        self._log.info("chanserv has stopped")
+        if not self.quiet:
+            self._log.info("chanserv has stopped")
 
     def _last_steps(self) -> Iterator[Callable[[], object]]:
         yield from [listener.stopService for listener in self.listeners]
@@ -369,6 +398,8 @@ class ChanservService(Service):
             yield self.roll.leave
         if self.team is not None:
             yield self.team.stopService
+        if self.supervisor is not None:
+            yield self.supervisor.stopService
         if self.answers is not None:
             # Until now, so that one sees how a long stop gets on.
             yield self.answers.stop
@@ -381,6 +412,11 @@ def _summary(config: Config, spec: Any) -> str:
     if config.settings is None:
         return f"no site, layer {_shown(spec)}"
     threads = f"{config.threads} thread{'' if config.threads == 1 else 's'}"
+    if config.workers:
+        processes = (
+            "1 worker process" if config.workers == 1 else f"{config.workers} worker processes"
+        )
+        threads = f"{processes} of {threads}"
     return f"{config.settings} with {threads}, layer {_shown(spec)}"
 
 

@@ -13,6 +13,7 @@ import re
 import sysconfig
 import traceback
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any, Final
 
 from chanserv.errors import ConfigurationError
@@ -28,6 +29,18 @@ _NOT_THE_SITE: Final = (
     os.path.dirname(__file__),
 )
 """Directories whose code is not the site's: Python's, installed packages, ours."""
+
+
+def _django_side() -> ModuleType:
+    try:
+        from chanserv.django import application
+    except ModuleNotFoundError as error:
+        if error.name != "django":
+            raise
+        raise ConfigurationError(
+            "--settings needs Django, which is not installed here: pip install django"
+        ) from error
+    return application
 
 
 class Site:
@@ -110,16 +123,22 @@ def load_site(settings: str) -> Site:
     @param settings: the dotted path of its settings.
     @raise ConfigurationError: it cannot be loaded, or there is no Django.
     """
-    try:
-        from chanserv.django import application
-    except ModuleNotFoundError as error:
-        if error.name != "django":
-            raise
-        raise ConfigurationError(
-            "--settings needs Django, which is not installed here: pip install django"
-        ) from error
+    application = _django_side()
     with _Errors(f"the settings {settings!r} cannot be loaded"):
         application.load_site(settings)
+        return Site(settings)
+
+
+def read_settings(settings: str) -> Site:
+    """
+    Read a Django site's settings, and load nothing else of it.
+
+    @param settings: their dotted path.
+    @raise ConfigurationError: they cannot be read, or there is no Django.
+    """
+    application = _django_side()
+    with _Errors(f"the settings {settings!r} cannot be loaded"):
+        application.read_settings(settings)
         return Site(settings)
 
 

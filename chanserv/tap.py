@@ -20,6 +20,7 @@ from chanserv.errors import ConfigurationError
 from chanserv.foreground import heed_further_signals
 from chanserv.ops.systemd import Notices
 from chanserv.options import CHOICES, FLAG, Choice, help_lines
+from chanserv.processes import folder_to_work_in, heed_hangups
 from chanserv.server.limits import Limits
 from chanserv.service import make_service
 
@@ -83,12 +84,6 @@ class Options(usage.Options):
     def _config(self) -> Config:
         """What all options together say."""
         values = {name: self._value(choice) for name, choice in CHOICES.items()}
-        if values["workers"]:
-            raise ConfigurationError(
-                f"--workers={values['workers']}: this version does not start processes by "
-                f"itself; leave it out, and run 'twistd chanserv --no-listen' with --settings and "
-                f"a --layer that processes share once for each worker"
-            )
         listen: tuple[str, ...] = values["listen"]
         if self["no-listen"] and listen:
             raise ConfigurationError("--no-listen and --listen contradict each other")
@@ -112,6 +107,11 @@ class Options(usage.Options):
             access_log=values["access-log"],
             limits=self._limits(values),
             stop_timeout=values["stop-timeout"],
+            workers=values["workers"],
+            release=values["release"],
+            start_timeout=values["start-timeout"],
+            stuck_after=values["stuck-after"],
+            replace_stuck=bool(self["replace-stuck"]),
             only_channels=values["only-channels"],
             exclude_channels=values["exclude-channels"],
         )
@@ -188,6 +188,7 @@ def makeService(options: Options) -> IService:
     except ConfigurationError as error:
         raise SystemExit(f"chanserv: {error}") from error
     plain_reactor: Any = reactor
+    heed_hangups(service.supervisor, plain_reactor.callFromThread)
     plain_reactor.addSystemEventTrigger("before", "shutdown", heed_further_signals)
     return service
 
@@ -200,12 +201,16 @@ def _find_code(options: Options) -> None:
     @raise ConfigurationError: there is no such directory.
     """
     if options["chdir"]:
+        folder = os.path.normpath(os.path.join(folder_to_work_in(), options["chdir"]))
         try:
-            os.chdir(options["chdir"])
+            os.chdir(folder)
         except OSError as error:
             raise ConfigurationError(f"--chdir={options['chdir']}: {error.strerror}") from error
+        # By this name, which may be a link, new workers are to find it.
+        os.environ["PWD"] = folder
     if options["pythonpath"] and not os.path.isdir(options["pythonpath"]):
         raise ConfigurationError(f"--pythonpath={options['pythonpath']} is no directory")
-    for path in (os.getcwd(), os.path.abspath(options["pythonpath"] or os.curdir)):
+    folder = folder_to_work_in()
+    for path in (folder, os.path.normpath(os.path.join(folder, options["pythonpath"] or ""))):
         if path not in sys.path:
             sys.path.insert(0, path)

@@ -61,6 +61,18 @@ def load_site(settings_module: str | None = None) -> None:
         ) from error
 
 
+def read_settings(settings_module: str) -> None:
+    """
+    Make C{django.conf.settings} those of a site, whose apps stay unloaded.
+
+    @param settings_module: their dotted path.
+    @raise ImproperChannelLayers: there is no such module: one line.
+    """
+    os.environ[ENVIRONMENT_VARIABLE] = settings_module
+    if not settings.configured:
+        _try_import(settings_module)
+
+
 def _try_import(name: str) -> None:
     try:
         import_module(name)

@@ -13,7 +13,9 @@ from typing import Final
 
 from chanserv.errors import ConfigurationError
 
-_MAY_BE_ZERO: Final = frozenset({"full_patience", "ping_interval", "socket_lifetime"})
+_MAY_BE_ZERO: Final = frozenset(
+    {"drain", "full_patience", "park_seconds", "ping_interval", "socket_lifetime"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,16 +155,28 @@ class Limits:
     channel holds a hundred messages, which is less than a burst of a few
     hundred clients, and workers are through with those in a moment."""
 
+    park_seconds: float = 30.0
+    """Seconds for which an event waits while no worker is there, before its client is
+    answered 503 or closed with 1013; 0 for not at all.  Longer than the start of a
+    large site takes, and about as long as a person or a proxy waits."""
+
     parked_events: int = 2_000
-    """Events that wait so; further ones are refused at once."""
+    """Events that wait in either of these ways; further ones are refused at once.
+    Enough for a frame of each of two thousand sockets, and few enough for workers
+    that come back to be through with them in seconds."""
 
     parked_bytes: int = 16 * 1024 * 1024
     """Bytes of such events, likewise."""
 
+    drain: float = 5.0
+    """Seconds over which the closes of WebSockets are spread when the server stops, so
+    that not all clients come back in the same moment, and for which requests are
+    still answered that come on open connections; 0 for everything at once."""
+
     drain_timeout: float = 8.0
     """Seconds that open requests may take to end when the server stops: with what
     follows it, less than the ten after which container and process supervisors
-    commonly kill."""
+    commonly kill.  A stop takes at least C{drain} and a moment, where that is longer."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

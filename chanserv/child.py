@@ -1,0 +1,235 @@
+"""
+What a worker process runs: C{python -m chanserv.child}, started by a
+L{Supervisor<chanserv.supervision.supervisor.Supervisor>} and by nobody else.
+
+It loads the site, says so, and takes messages when it is told to.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.logger import (
+    FilteringLogObserver,
+    Logger,
+    LogLevel,
+    LogLevelFilterPredicate,
+    globalLogBeginner,
+)
+
+from chanserv.errors import ConfigurationError
+from chanserv.supervision.child_link import ChildLink, Gone, Telling
+from chanserv.supervision.worker_process import DOWN, UP
+
+if TYPE_CHECKING:
+    from chanserv.config import Config
+    from chanserv.service import ChanservService
+
+BEAT: Final = 1.0
+"""Seconds between two signs of life: what is shown of workers is as old at most."""
+
+UNHEARD: Final = 5.0
+"""Seconds after which a worker that got a C{SIGTERM} drains unless its supervisor has
+said that it should wait."""
+
+_FOR_SERVERS: Final = frozenset({"limits", "listen", "workers", "metrics", "access_log", "reload"})
+"""Fields of a L{Config} that a worker has no use for."""
+
+_log: Final = Logger(namespace="chanserv.child")
+
+
+def orders(config: Config, layer: str = "") -> dict[str, Any]:
+    """
+    What of C{config} a worker is told, in plain values.
+
+    @param layer: the mark of the layer that its supervisor uses; see L{layer_mark}.
+    """
+    told = {
+        one.name: getattr(config, one.name)
+        for one in fields(config)
+        if one.name not in _FOR_SERVERS
+    }
+    return {**told, "layer_mark": layer}
+
+
+def config_of(told: Mapping[str, Any]) -> Config:
+    """The config that C{told} is of."""
+    from chanserv.config import Config
+
+    known = {one.name for one in fields(Config)} - _FOR_SERVERS
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in told.items()
+        if name in known
+    }
+    return Config(**values, listen=())
+
+
+def main() -> int:
+    """
+    Run a worker, until it is told to end.
+
+    @return: the exit code.
+    """
+    # Ctrl-C in a terminal is for the supervisor, which then says what is to be done.
+    # It is heard and left, not ignored: what the site starts would ignore it, too.
+    signal.signal(signal.SIGINT, _leave)
+    signal.signal(signal.SIGHUP, _leave)
+    try:
+        link = ChildLink(DOWN, UP)
+        told = link.first()
+    except (OSError, Gone) as error:
+        sys.stderr.write(
+            f"chanserv.child is what 'twistd chanserv --workers=N' starts by itself: {error}\n"
+        )
+        return 2
+    return Worker(link, told).run()
+
+
+def _leave(number: int, frame: object) -> None:
+    pass
+
+
+class Worker:
+    """One worker process."""
+
+    def __init__(self, link: ChildLink, told: Mapping[str, Any]) -> None:
+        """
+        @param told: the first message of the supervisor.
+        """
+        self._link = link
+        self._told_first = told
+        self._service: ChanservService | None = None
+        self._reactor: Any = None
+        self._ending = False
+        self._waits = False
+
+    def run(self) -> int:
+        """Load the site, and serve; return the exit code."""
+        config = config_of(self._told_first.get("orders", {}))
+        self._link.start(self._told, config.stop_timeout)
+        # That its reactor runs, or does not, is its own affair.
+        levels = LogLevelFilterPredicate(LogLevel.debug)
+        levels.setLogLevelForNamespace("twisted.internet.base", LogLevel.warn)
+        telling = FilteringLogObserver(Telling(self._link), [levels])
+        globalLogBeginner.beginLoggingTo([telling], redirectStandardIO=False)
+        for stream in (sys.stdout, sys.stderr):
+            # What a site prints is seen when it does, and not a block later.
+            stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+        signal.signal(signal.SIGTERM, self._terminated)
+        try:
+            self._load(config)
+        except ConfigurationError as error:
+            self._link.say({"failed": str(error)})
+            self._link.end()
+            return 1
+        self._serve()
+        self._link.end()
+        return 0
+
+    def _load(self, config: Config) -> None:
+        find_code(self._told_first)
+        from twisted.internet import reactor
+
+        from chanserv.service import make_service
+
+        self._reactor = reactor
+        service = make_service(replace(config, workers=0), reactor)
+        service.quiet = True
+        service.answers = None
+        if service.roll is not None:
+            self._link.say({"roll": service.roll.channel})
+        self._service = service
+
+    def _serve(self) -> None:
+        assert self._service is not None
+        reactor = self._reactor
+        reactor.addSystemEventTrigger("before", "shutdown", self._service.stopService)
+        if self._ending:
+            return
+        reactor.callWhenRunning(self._link.say, {"state": "loaded"})
+        reactor.callWhenRunning(self._beat)
+        reactor.run(installSignalHandlers=False)
+
+    def _beat(self) -> None:
+        assert self._service is not None
+        if self._service.team is not None:
+            self._link.say({"beat": self._service.team.status().as_dict()}, needed=False)
+        self._reactor.callLater(BEAT, self._beat)
+
+    # What it is told
+
+    def _told(self, what: str) -> None:
+        """Hear the supervisor; on the thread that reads."""
+        if what == "drain" and self._service is None:
+            # It has taken nothing, and who knows how long it would still load.
+            os._exit(0)
+        if what == "wait":
+            self._waits = True
+        elif what == "drain":
+            self._ending = True
+            self._reactor.callFromThread(self._drain)
+        elif what == "go":
+            self._reactor.callFromThread(self._go)
+
+    def _go(self) -> None:
+        assert self._service is not None
+        if not self._ending:
+            self._service.startService()
+            self._link.say({"state": "running"})
+
+    def _drain(self) -> None:
+        if self._reactor.running and not self._reactor._stopped:
+            self._reactor.stop()
+
+    # Its own signal
+
+    def _terminated(self, number: int, frame: object) -> None:
+        """
+        Ask the supervisor what a C{SIGTERM} means.
+
+        Where a whole group of processes got it, connections come to their end
+        first, and workers are needed for that.
+        """
+        self._link.say({"asked": "drain"})
+        if self._reactor is not None:
+            self._reactor.callFromThread(
+                self._reactor.callLater, UNHEARD, self._drain_unless_told_to_wait
+            )
+
+    def _drain_unless_told_to_wait(self) -> None:
+        if not self._waits:
+            self._told("drain")
+
+
+def find_code(told: Mapping[str, Any]) -> None:
+    """
+    Go where the supervisor says, and look for code where it does.
+
+    @raise ConfigurationError: there is no such directory.
+    """
+    folder = told.get("folder")
+    # Python put it there for "-m"; it may be that of an older release.
+    here = sys.path[0] if sys.path else ""
+    if folder:
+        try:
+            os.chdir(folder)
+        except OSError as error:
+            raise ConfigurationError(f"{folder}: {error.strerror}") from error
+    path = [str(one) for one in told.get("path", ())]
+    if here not in path:
+        sys.path.remove(here)
+    sys.path[:0] = [one for one in path if one not in sys.path]
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Threads that still run, left behind, do not keep the process.
+    os._exit(code)

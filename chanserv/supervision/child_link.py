@@ -1,0 +1,199 @@
+"""
+A worker process's side of the pipes to its supervisor.
+
+Two threads do nothing else.  One reads, from the first moment on and until the
+process ends: while a site is loaded no reactor runs, and in a worker that hangs it
+does not come round.  So a worker whose supervisor is gone ends in any case.  The
+other writes, so that nobody waits for a supervisor that does not read.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from queue import SimpleQueue
+from typing import Any, Final
+
+from twisted.logger import ILogObserver, LogEvent
+from zope.interface import implementer
+
+from chanserv.supervision.crew import KILL_AFTER
+from chanserv.supervision.lines import MAX_SAID
+from chanserv.supervision.relay import plain
+
+MAX_WAITING: Final = 10_000
+"""Messages that wait for a supervisor to read them.  Past it log events and beats are
+left out, and counted: its log is not worth the worker's memory."""
+
+LAST_WORDS: Final = 2.0
+"""Seconds that a process which ends waits until what it has said is read."""
+
+
+class Gone(Exception):
+    """The supervisor is gone, or what it says makes no sense."""
+
+
+class ChildLink:
+    """
+    The two pipes.  Any thread may call any method.
+
+    @ivar slot: the place of this worker.
+    @ivar dropped: how many messages have been left out.
+    """
+
+    def __init__(self, down: int, up: int) -> None:
+        """
+        @param down: the descriptor on which it is told what to do.
+        @param up: that on which it tells how it is.
+        """
+        self.slot = 0
+        self.dropped = 0
+        self._down = down
+        self._up = up
+        self._begun = b""
+        self._waiting: SimpleQueue[bytes | None] = SimpleQueue()
+        self._told: Callable[[str], None] | None = None
+        self._stop_timeout = 0.0
+        # What the site starts has nothing to do with them.
+        for descriptor in (down, up):
+            os.set_inheritable(descriptor, False)
+
+    def first(self) -> Mapping[str, Any]:
+        """
+        Wait for the first message.
+
+        @raise Gone: there is none.
+        """
+        message = self._read()
+        if message is None:
+            raise Gone("the supervisor ended before it had said what to do")
+        self.slot = int(message.get("slot", 0))
+        return message
+
+    def start(self, told: Callable[[str], None], stop_timeout: float) -> None:
+        """
+        Start the two threads.
+
+        @param told: called on one of them with what the supervisor says is to be
+            done; C{drain} too when it is gone.
+        @param stop_timeout: seconds that draining may take.
+        """
+        self._told = told
+        self._stop_timeout = stop_timeout
+        self._writer = threading.Thread(target=self._write_all, name="chanserv-up", daemon=True)
+        self._writer.start()
+        threading.Thread(target=self._read_all, name="chanserv-down", daemon=True).start()
+
+    def say(self, message: Mapping[str, Any], *, needed: bool = True) -> None:
+        """
+        Tell the supervisor something.
+
+        @param needed: whether it may not be left out.
+        """
+        if not needed and self._waiting.qsize() >= MAX_WAITING:
+            self.dropped += 1
+            return
+        line = json.dumps(message, separators=(",", ":"), default=str).encode()
+        if len(line) < MAX_SAID:
+            self._waiting.put(line + b"\n")
+        else:
+            self.dropped += 1
+
+    def end(self) -> None:
+        """Wait until all is said, though not for long."""
+        self._waiting.put(None)
+        self._writer.join(LAST_WORDS)
+
+    # The threads
+
+    def _read(self) -> Mapping[str, Any] | None:
+        """Wait for the next message; L{None} when there is none any more."""
+        while b"\n" not in self._begun:
+            try:
+                data = os.read(self._down, 65536)
+            except OSError:
+                data = b""
+            if not data:
+                return None
+            self._begun += data
+        line, _, self._begun = self._begun.partition(b"\n")
+        try:
+            message = json.loads(line)
+        except ValueError as error:
+            raise Gone(f"the supervisor said what makes no sense: {line[:100]!r}") from error
+        return message if isinstance(message, dict) else {}
+
+    def _read_all(self) -> None:
+        assert self._told is not None
+        try:
+            while (message := self._read()) is not None:
+                what = message.get("do")
+                if what == "show":
+                    show_threads()
+                elif isinstance(what, str):
+                    self._told(what)
+        except Gone:
+            pass
+        self._told("drain")
+        # Nobody is left who would end it if it hangs.
+        time.sleep(self._stop_timeout + KILL_AFTER)
+        os._exit(1)
+
+    def _write_all(self) -> None:
+        while (line := self._waiting.get()) is not None:
+            if not self._write(line):
+                break
+        else:
+            return
+        # It is gone: what is left will not be heard.
+        while self._waiting.get() is not None:
+            pass
+
+    def _write(self, line: bytes) -> bool:
+        while line:
+            try:
+                line = line[os.write(self._up, line) :]
+            except OSError:
+                return False
+        return True
+
+
+@implementer(ILogObserver)
+class Telling:
+    """Tells the supervisor of each log event."""
+
+    def __init__(self, link: ChildLink) -> None:
+        self._link = link
+        self._said = 0
+
+    def __call__(self, event: LogEvent) -> None:
+        """Tell of one."""
+        dropped = self._link.dropped
+        if dropped != self._said:
+            missing, self._said = dropped - self._said, dropped
+            self._link.say(
+                {
+                    "log": {
+                        "time": time.time(),
+                        "level": "warn",
+                        "namespace": "chanserv.supervision",
+                        "text": f"{missing} messages to the supervisor were left out, which "
+                        f"does not read them as fast as they come",
+                    }
+                }
+            )
+        self._link.say({"log": plain(event)}, needed=False)
+
+
+def show_threads() -> None:
+    """Print what each thread does, on standard error."""
+    try:
+        faulthandler.dump_traceback(sys.stderr, all_threads=True)
+    except (OSError, ValueError, AttributeError):
+        # Somebody has closed or replaced it.
+        pass
