@@ -54,6 +54,9 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("chanserv.django.management.commands.runworker", "service"): (
         "it is what twistd chanserv --no-listen is"
     ),
+    ("chanserv.django.management.commands.runworker", "config"): (
+        "it is what twistd chanserv --no-listen is"
+    ),
     ("chanserv.django.management.commands.runworker", "foreground"): (
         "it is what twistd chanserv --no-listen is"
     ),
