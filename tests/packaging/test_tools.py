@@ -104,3 +104,36 @@ def test_an_installation_that_fails_says_so(machine: Machine) -> None:
 
     assert done.returncode == 1
     assert "could not install wrk" in done.stderr
+
+
+def test_a_server_is_unpacked_and_not_installed(machine: Machine, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    apt_get = (
+        f'echo "$@" >> {log}\n'
+        'case "$1" in\n'
+        '  install) echo "Inst haproxy (2.6)"; echo "Inst liblua5.3-0 (5.3)";;\n'
+        "  download) : > haproxy.deb; : > liblua.deb;;\n"
+        "esac"
+    )
+    path = machine(apt_get=apt_get, dpkg_deb='echo "$1" "${2##*/}"')
+    for name in ("mkdir", "sed", "rm"):
+        real = shutil.which(name)
+        assert real is not None
+        (path / name).symlink_to(real)
+
+    done = tool(path, "unpack-programs", str(tmp_path / "programs"), "haproxy", "sh")
+
+    assert done.returncode == 0, done.stderr
+    simulated, fetched = log.read_text().splitlines()
+    assert simulated.startswith("install --simulate ")
+    assert fetched.split()[-2:] == ["haproxy", "liblua5.3-0"]
+    assert done.stdout.splitlines()[1:] == ["--extract haproxy.deb", "--extract liblua.deb"]
+
+
+def test_a_server_that_cannot_be_fetched_is_named(machine: Machine, tmp_path: Path) -> None:
+    path = machine(apt_get="exit 100", sed="exit 0", mkdir="exit 0")
+
+    done = tool(path, "unpack-programs", str(tmp_path / "programs"), "haproxy")
+
+    assert done.returncode == 1
+    assert done.stderr == ("apt-get could not fetch haproxy, which the tests use: install them\n")
