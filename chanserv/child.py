@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from twisted.logger import (
     FilteringLogObserver,
@@ -54,7 +54,7 @@ def orders(config: Config, layer: str = "") -> dict[str, Any]:
         for one in fields(config)
         if one.name not in _FOR_SERVERS
     }
-    return {**told, "layer_mark": layer}
+    return {**told, "layer_mark": layer, "watch": config.reload}
 
 
 def config_of(told: Mapping[str, Any]) -> Config:
@@ -70,12 +70,14 @@ def config_of(told: Mapping[str, Any]) -> Config:
     return Config(**values, listen=())
 
 
-def main() -> int:
+def main(kind: Callable[[ChildLink, Mapping[str, Any]], Worker] | None = None) -> int:
     """
     Run a worker, until it is told to end.
 
+    @param kind: makes it; L{Worker} without it.
     @return: the exit code.
     """
+    kind = kind or Worker
     # Ctrl-C in a terminal is for the supervisor, which then says what is to be done.
     # It is heard and left, not ignored: what the site starts would ignore it, too.
     signal.signal(signal.SIGINT, _leave)
@@ -88,7 +90,7 @@ def main() -> int:
             f"chanserv.child is what 'twistd chanserv --workers=N' starts by itself: {error}\n"
         )
         return 2
-    return Worker(link, told).run()
+    return kind(link, told).run()
 
 
 def _leave(number: int, frame: object) -> None:
@@ -104,6 +106,7 @@ class Worker:
         """
         self._link = link
         self._told_first = told
+        self._orders: Mapping[str, Any] = told.get("orders", {})
         self._service: ChanservService | None = None
         self._reactor: Any = None
         self._ending = False
@@ -111,13 +114,9 @@ class Worker:
 
     def run(self) -> int:
         """Load the site, and serve; return the exit code."""
-        config = config_of(self._told_first.get("orders", {}))
+        config = config_of(self._orders)
         self._link.start(self._told, config.stop_timeout)
-        # That its reactor runs, or does not, is its own affair.
-        levels = LogLevelFilterPredicate(LogLevel.debug)
-        levels.setLogLevelForNamespace("twisted.internet.base", LogLevel.warn)
-        telling = FilteringLogObserver(Telling(self._link), [levels])
-        globalLogBeginner.beginLoggingTo([telling], redirectStandardIO=False)
+        self._begin_log()
         for stream in (sys.stdout, sys.stderr):
             # What a site prints is seen when it does, and not a block later.
             stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
@@ -125,12 +124,24 @@ class Worker:
         try:
             self._load(config)
         except ConfigurationError as error:
+            if self._orders.get("watch"):
+                self._wait_for_a_change(error)
             self._link.say({"failed": str(error)})
             self._link.end()
             return 1
+        if self._orders.get("watch"):
+            self._watch()
         self._serve()
         self._link.end()
         return 0
+
+    def _begin_log(self) -> None:
+        """Have the supervisor write what is logged here."""
+        # That its reactor runs, or does not, is its own affair.
+        levels = LogLevelFilterPredicate(LogLevel.debug)
+        levels.setLogLevelForNamespace("twisted.internet.base", LogLevel.warn)
+        telling = FilteringLogObserver(Telling(self._link), [levels])
+        globalLogBeginner.beginLoggingTo([telling], redirectStandardIO=False)
 
     def _load(self, config: Config) -> None:
         find_code(self._told_first)
@@ -161,6 +172,32 @@ class Worker:
         if self._service.team is not None:
             self._link.say({"beat": self._service.team.status().as_dict()}, needed=False)
         self._reactor.callLater(BEAT, self._beat)
+
+    # Where the site's files are watched
+
+    def _watch(self, error: BaseException | None = None) -> None:
+        """
+        Tell the supervisor of files that change.
+
+        @param error: why the site could not be loaded.
+        """
+        from chanserv.django.reloading import Watch
+
+        Watch(lambda path, when: self._link.say({"changed": [path, when]})).begin(error)
+
+    def _wait_for_a_change(self, error: ConfigurationError) -> NoReturn:
+        """
+        Watch the files that C{error} came through, until the supervisor ends this
+        process: which it does when one of them has changed.
+        """
+        self._say_broken(error)
+        self._watch(error)
+        while True:
+            signal.pause()
+
+    def _say_broken(self, error: ConfigurationError) -> None:
+        """Say that the site cannot be loaded as it is now."""
+        _log.error("{error}. The next change of a file tries again", error=str(error))
 
     # What it is told
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from chanserv.errors import ConfigurationError
 from chanserv.server.limits import Limits
+from chanserv.server.proxies import DEFAULT_ADDRESS_HEADER, DEFAULT_TRUSTED
 from chanserv.worker.team import DEFAULT_STOP_TIMEOUT, DEFAULT_THREADS, MAX_THREADS
 
 DEFAULT_ENDPOINT: Final = "tcp:8000:interface=127.0.0.1"
@@ -15,6 +16,10 @@ DEFAULT_ENDPOINT: Final = "tcp:8000:interface=127.0.0.1"
 MAX_WORKERS: Final = 256
 """Worker processes of one supervisor: more than any machine of today has cores for
 each of which there would be one.  More is a slip of the keyboard."""
+
+
+class OnlyThisProcess(ConfigurationError):
+    """A layer that reaches only this process is to connect it with others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +48,17 @@ class Config:
     @ivar only_channels: globs of the channels that workers read; empty for all.
     @ivar exclude_channels: globs of those that they do not.
     @ivar narrate: whether workers say in the log what they run.
+    @ivar static_files: whether workers serve static files; L{None} for as C{DEBUG} says.
     @ivar reload: whether workers are replaced when a file of the site changes.
     @ivar metrics: the endpoint for metrics and health, or L{None}.
     @ivar log_format: C{"text"} or C{"json"}.
+    @ivar proxy_headers: whether trusted proxies are believed what they say of clients.
+    @ivar trusted_proxies: their addresses and networks, and C{unix}.
+    @ivar proxy_headers_host: the header that has the client's address.
+    @ivar proxy_headers_port: one that has the client's port, or L{None}.
+    @ivar request_ids: whether each request gets an id, where it has none.
+    @ivar server_name: what the C{Server} header says, empty for no header;
+        L{None} for our own name.
     """
 
     settings: str | None = None
@@ -67,9 +80,16 @@ class Config:
     only_channels: tuple[str, ...] = ()
     exclude_channels: tuple[str, ...] = ()
     narrate: bool = False
+    static_files: bool | None = None
     reload: bool = False
     metrics: str | None = None
     log_format: str = "text"
+    proxy_headers: bool = False
+    trusted_proxies: tuple[str, ...] = DEFAULT_TRUSTED
+    proxy_headers_host: str = DEFAULT_ADDRESS_HEADER
+    proxy_headers_port: str | None = None
+    request_ids: bool = True
+    server_name: str | None = None
 
     def __post_init__(self) -> None:
         if self.threads < 0:
@@ -107,6 +127,11 @@ class Config:
             raise ConfigurationError(
                 f"--workers={self.workers} with --threads=0 would run nothing: --threads is for "
                 f"each of them"
+            )
+        if self.reload and not self.workers:
+            raise ConfigurationError(
+                "--reload replaces worker processes, and there are none: give --workers=1 too, and "
+                "a --layer that processes share, such as ipc:mysite"
             )
         for name in ("start_timeout", "stuck_after"):
             if getattr(self, name) <= 0:

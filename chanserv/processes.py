@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
 
 from chanserv.child import orders
+from chanserv.config import OnlyThisProcess
 from chanserv.core.defaults import WORKERS_GROUP
 from chanserv.errors import ConfigurationError
 from chanserv.interfaces import IChannelLayer
 from chanserv.layers.reach import keeps_a_roll, within_process
+from chanserv.supervision.changes import Changes
 from chanserv.supervision.crew import Rules
 from chanserv.supervision.supervisor import Supervisor
 
@@ -49,15 +52,25 @@ def layer_to_supervise(config: Config) -> Any:
     return read_settings(config.settings).layer_of(config.layer)[0]
 
 
-def make_supervisor(config: Config, spec: Any, layer: IChannelLayer, reactor: Any) -> Supervisor:
+def make_supervisor(
+    config: Config,
+    spec: Any,
+    layer: IChannelLayer,
+    reactor: Any,
+    *,
+    also: Mapping[str, Any] | None = None,
+    **how: Any,
+) -> Supervisor:
     """
     Make what runs the workers that C{config} asks for.
 
     @param spec: what C{layer} was made from.
-    @raise ConfigurationError: no other process reaches that layer.
+    @param also: what workers are told besides.
+    @param how: how they are started: further arguments of L{Supervisor}.
+    @raise OnlyThisProcess: no other process reaches that layer.
     """
     if within_process(layer):
-        raise ConfigurationError(
+        raise OnlyThisProcess(
             f"--workers={config.workers} needs a layer that other processes reach, and a memory "
             f"layer reaches only this one: give --layer=ipc:NAME, or leave --workers out and give "
             f"--threads"
@@ -66,16 +79,20 @@ def make_supervisor(config: Config, spec: Any, layer: IChannelLayer, reactor: An
         Rules(
             workers=config.workers,
             stop_timeout=config.stop_timeout,
-            start_timeout=config.start_timeout,
+            # One that cannot load the site waits, until a file has changed.
+            start_timeout=math.inf if config.reload else config.start_timeout,
             stuck_after=config.stuck_after,
             replace_stuck=config.replace_stuck,
         ),
-        orders(config, layer_mark(spec)),
+        {**orders(config, layer_mark(spec)), **(also or {})},
         reactor,
         release=config.release,
         threads=config.threads,
         folder=folder_to_work_in(),
+        **how,
     )
+    if config.reload:
+        supervisor.heard["changed"] = Changes(supervisor.reload, reactor.callLater).heard
 
     def strike_off(channel: str) -> None:
         # The layer would notice by itself, over some layers some seconds later.

@@ -23,7 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chanserv import __version__
-from chanserv.config import Config
+from chanserv.config import Config, OnlyThisProcess
 from chanserv.errors import ConfigurationError, LayerUnavailable
 from chanserv.interfaces import IChannelLayer
 from chanserv.layers.from_spec import make_layer
@@ -52,10 +52,6 @@ ASK_AGAIN_AFTER: Final = 1.0
 """Seconds between two looks whether a layer that was away at the start is there
 by now: its store may be started at the same time, and nobody should wonder why
 the server is not ready."""
-
-
-class OnlyThisProcess(ConfigurationError):
-    """A layer that reaches only this process is to connect it with others."""
 
 
 def make_service(config: Config, reactor: Any) -> ChanservService:
@@ -96,6 +92,7 @@ def make_service(config: Config, reactor: Any) -> ChanservService:
             only=config.only_channels,
             exclude=config.exclude_channels,
             narrate=config.narrate,
+            static_files=config.static_files,
         )
         if keeps_a_roll(layer) and _answers(service.team):
             service.roll = Roll(layer, reactor)

@@ -88,6 +88,7 @@ class Site:
         only: Sequence[str] = (),
         exclude: Sequence[str] = (),
         narrate: bool = False,
+        static_files: bool | None = None,
     ) -> ThreadTeam:
         """
         Make the threads that run the site's consumers.
@@ -97,13 +98,14 @@ class Site:
         @param only: globs of the channels to read; none for all.
         @param exclude: globs of those not to read.
         @param narrate: whether to log each run of a consumer.
+        @param static_files: whether to serve static files; see L{DjangoApplication}.
         @raise ConfigurationError: the site cannot be run.
         """
         from chanserv.django.application import DjangoApplication
 
         with _Errors(f"the site of {self.settings!r} cannot be run"):
             self._layers.attach(alias, face_of(layer, reactor), spec)
-            application = narrowed(DjangoApplication(alias), only, exclude)
+            application = narrowed(DjangoApplication(alias, static_files), only, exclude)
             if narrate:
                 application = Narrated(application)
         return ThreadTeam(

@@ -242,6 +242,22 @@ class Crew:
             for slot in self.slots:
                 slot.successor = yield from self._spawn(slot, now)
 
+    def reload(self, now: float, why: str) -> Actions:
+        """
+        Have every slot taken over by a process that loads the code as it is now.
+
+        One that has begun to load it may have read some of it too early, or waits for
+        a change since what it has read cannot be loaded.  So a replacement that is
+        under way is given up for this one.
+
+        @param why: what the log is to say of it.
+        """
+        if self.replacing is not None and not self.held:
+            self._again = None
+            yield from self._abandon(now)
+            yield from self._replaced(False, now)
+        yield from self.replace(now, why)
+
     def hold(self, now: float) -> Actions:
         """Give up a replacement: all is about to stop."""
         self.held = True

@@ -78,6 +78,7 @@ class Supervisor(Service):
         threads: int = 0,
         folder: str | None = None,
         command: Iterable[str] = (),
+        child_fds: Mapping[int, str | int] = CHILD_FDS,
         chance: Callable[[], float] = random.random,
     ) -> None:
         """
@@ -86,6 +87,7 @@ class Supervisor(Service):
         @param threads: how many each has.
         @param folder: the directory that workers run in; L{None} for this one's.
         @param command: what is run; without it, C{chanserv.child} by this Python.
+        @param child_fds: the descriptors of each worker, as L{CHILD_FDS} has them.
         @param chance: gives numbers from 0 to 1.
         """
         self.crew = Crew(rules, chance)
@@ -100,6 +102,7 @@ class Supervisor(Service):
         self._threads = threads
         self._folder = folder
         self._command = tuple(command) or child_command()
+        self._child_fds = child_fds
         self._processes: dict[int, WorkerProcess] = {}
         self._beats: dict[int, WorkerStatus] = {}
         self._started: dict[int, float] = {}
@@ -127,6 +130,13 @@ class Supervisor(Service):
         """
         if self.crew.begun:
             self._do(self.crew.replace(self._now(), why))
+
+    def reload(self, why: str) -> None:
+        """
+        Do the same, but give up a replacement that is under way: files have changed
+        since it began.
+        """
+        self._do(self.crew.reload(self._now(), why))
 
     def stop_begins(self) -> None:
         """Say that what the supervisor is part of has begun to stop."""
@@ -248,7 +258,7 @@ class Supervisor(Service):
                 self._command[0],
                 self._command,
                 env={k: v for k, v in os.environ.items() if k not in NOT_FOR_WORKERS},
-                childFDs=dict(CHILD_FDS),
+                childFDs=dict(self._child_fds),
             )
         except OSError as error:
             # Out of processes, memory or descriptors: that may pass.
@@ -329,12 +339,12 @@ class Supervisor(Service):
         self._started.pop(number, None)
 
 
-def child_command() -> tuple[str, ...]:
+def child_command(module: str = "chanserv.child") -> tuple[str, ...]:
     """What runs a worker: this Python, with the options that it was given."""
     import subprocess
 
     options: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    return (sys.executable, *options, "-m", "chanserv.child")
+    return (sys.executable, *options, "-m", module)
 
 
 def whereabouts(folder: str | None) -> dict[str, Any]:

@@ -83,8 +83,9 @@ class Command(BaseCommand):
         """
         from twisted.internet import reactor
 
+        from chanserv.config import OnlyThisProcess
         from chanserv.foreground import log_to, run
-        from chanserv.service import OnlyThisProcess, make_service
+        from chanserv.service import make_service
 
         verbosity: int = options["verbosity"]
         log_to(sys.stderr, LogLevel.info if verbosity else LogLevel.warn)
