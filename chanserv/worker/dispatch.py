@@ -18,6 +18,7 @@ from chanserv.errors import ChannelFull, ChannelLayerError
 from chanserv.interfaces import IChannelLayer
 from chanserv.messages import Delivery, GroupSend, Operation, Outcome, Send
 from chanserv.worker.counters import TeamCounters
+from chanserv.worker.origin import Origin
 from chanserv.worker.reactor import TeamReactor
 from chanserv.worker.retries import HeldSend, HeldSends
 from chanserv.worker.runs import Run
@@ -97,8 +98,8 @@ class Dispatch:
             for one in run.outbox.operations:
                 if not isinstance(one, Send) or not self._held.blocks(one.channel):
                     free.append(one)
-                elif not self._held.hold(one, run.consumer, now):
-                    self._drop(one, run.consumer, _NO_PLACE)
+                elif not self._held.hold(one, run.origin, now):
+                    self._drop(one, run.origin, _NO_PLACE)
         return free
 
     def _sent(
@@ -140,7 +141,7 @@ class Dispatch:
             self._log.failure("The channel layer failed to take a batch", failure=failure)
         self._progress()
 
-    def _refused(self, operation: Operation, error: ChannelLayerError, origin: str) -> None:
+    def _refused(self, operation: Operation, error: ChannelLayerError, origin: Origin) -> None:
         """One operation was not done: keep it for another try, or drop it."""
         if self._given_up or not isinstance(operation, Send) or not isinstance(error, ChannelFull):
             self._drop(operation, origin, str(error))
@@ -185,25 +186,25 @@ class Dispatch:
             self._schedule()
         self._progress()
 
-    def _drop(self, operation: Operation, origin: str, why: str) -> None:
+    def _drop(self, operation: Operation, origin: Origin, why: str) -> None:
         self._counters.sends_dropped += 1
         self._log.warn(
-            "A message for {target}, sent by {consumer}, was dropped: {why}",
+            "A message for {target}, sent by {consumer}" + origin.note + ", was dropped: {why}",
             target=_target(operation),
-            consumer=origin,
             why=why,
+            **origin.fields,
         )
 
     def _bug(self, failure: Failure) -> None:
         self._log.failure("A worker failed to follow up what it sent", failure=failure)
 
 
-def _origin(operation: Operation, runs: Sequence[Run]) -> str:
-    """Find the consumer that sent C{operation}, for logs."""
+def _origin(operation: Operation, runs: Sequence[Run]) -> Origin:
+    """Find who sent C{operation}, for logs."""
     for run in runs:
         if any(one is operation for one in run.outbox.operations):
-            return run.consumer
-    return "a consumer"
+            return run.origin
+    return Origin("a consumer")
 
 
 def _target(operation: Operation) -> str:

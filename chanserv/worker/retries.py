@@ -16,6 +16,7 @@ from typing import Final
 from chanserv.errors import ChannelFull
 from chanserv.messages import Send
 from chanserv.names import mailbox_of
+from chanserv.worker.origin import Origin
 
 RETRIES_KEY: Final = "__retries__"
 """Where a message that was put off carries how often.  Channels 1 used the same
@@ -71,12 +72,12 @@ class HeldSend:
     """
     A send that waits for its channel to have room.
 
-    @ivar origin: the consumer that sent it, for logs.
+    @ivar origin: whose it is, for logs.
     @ivar deadline: when patience with it ends.
     """
 
     send: Send
-    origin: str
+    origin: Origin
     deadline: float
 
 
@@ -113,12 +114,12 @@ class HeldSends:
         """Whether a send to C{channel} must stand in line: see L{hold}."""
         return mailbox_of(channel) in self._lines
 
-    def hold(self, send: Send, origin: str, now: float) -> bool:
+    def hold(self, send: Send, origin: Origin, now: float) -> bool:
         """
         Keep a send for later: a full channel has refused it, or it must not
         overtake one that waits.
 
-        @param origin: the consumer that sent it, for logs.
+        @param origin: whose it is, for logs.
         @return: false where there is no place for it and it is to be dropped.
         """
         if self.count >= MAX_HELD_SENDS:

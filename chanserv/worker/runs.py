@@ -17,6 +17,7 @@ from chanserv.errors import ConsumeLater, DenyConnection, LayerUnavailable
 from chanserv.interfaces import IApplication
 from chanserv.messages import Delivery, Send
 from chanserv.worker.answers import answer_to_fault, denial
+from chanserv.worker.origin import Origin, request_id_of
 from chanserv.worker.outbox import Outbox
 from chanserv.worker.retries import RETRIES_KEY, postponements
 
@@ -69,6 +70,11 @@ class Run:
         """The consumer's name, or where that is not known, words for it."""
         return self.outbox.consumer or f"the consumer of {self.delivery.channel!r}"
 
+    @property
+    def origin(self) -> Origin:
+        """Who to name in the log where this run is spoken of."""
+        return Origin(self.consumer, request_id_of(self.delivery.message))
+
     def again(self) -> Run:
         """The next run of the same delivery, which has been put off."""
         run = Run(self.delivery)
@@ -97,18 +103,22 @@ def perform(run: Run, application: IApplication) -> None:
         run.ending = _deny(run)
     except LayerUnavailable as error:
         # No fault of the site's, and each consumer meets it while it lasts: a line is enough.
+        origin = run.origin
         _log.warn(
-            "{consumer} could not finish with a message from channel {channel!r}: {error}",
-            consumer=run.consumer,
+            "{consumer} could not finish with a message from channel {channel!r}"
+            + origin.note
+            + ": {error}",
             channel=delivery.channel,
             error=str(error),
+            **origin.fields,
         )
         run.ending = _fault(run)
     except BaseException:
+        origin = run.origin
         _log.failure(
-            "{consumer} failed on a message from channel {channel!r}",
-            consumer=run.consumer,
+            "{consumer} failed on a message from channel {channel!r}" + origin.note,
             channel=delivery.channel,
+            **origin.fields,
         )
         run.ending = _fault(run)
     else:
@@ -120,12 +130,14 @@ def _deny(run: Run) -> Ending:
     if delivery.channel == "websocket.connect":
         _add(run, denial(delivery.message))
         return Ending.DONE
+    origin = run.origin
     _log.error(
-        "{consumer} raised DenyConnection on a message from channel {channel!r}: only a "
-        "consumer of 'websocket.connect' can refuse a connection; to end an open one, "
+        "{consumer} raised DenyConnection on a message from channel {channel!r}"
+        + origin.note
+        + ": only a consumer of 'websocket.connect' can refuse a connection; to end an open one, "
         "reply {{'close': True}}",
-        consumer=run.consumer,
         channel=delivery.channel,
+        **origin.fields,
     )
     return _fault(run)
 

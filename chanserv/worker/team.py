@@ -361,12 +361,14 @@ class ThreadTeam(Service):
         """Give up on a message that is always put off; its client hears of it."""
         self.counters.dropped += 1
         delivery = run.delivery
+        origin = run.origin
         self._log.warn(
-            "A message from channel {channel!r} was dropped: {consumer} has put it off "
-            "{count} times (ConsumeLater)",
+            "A message from channel {channel!r}"
+            + origin.note
+            + " was dropped: {consumer} has put it off {count} times (ConsumeLater)",
             channel=delivery.channel,
-            consumer=run.consumer,
             count=run.postponed,
+            **origin.fields,
         )
         operations = run.outbox.operations
         answer = answer_to_dropped(delivery.channel, delivery.message, operations)
@@ -427,11 +429,12 @@ class ThreadTeam(Service):
             self._taken.discard(run)
             run.delivery.settle(Outcome.LOST)
         for run in self._taken:
+            origin = run.origin
             self._log.warn(
                 "Stopping without {consumer}, which still runs on a message from channel "
-                "{channel!r}",
-                consumer=run.consumer,
+                "{channel!r}" + origin.note,
                 channel=run.delivery.channel,
+                **origin.fields,
             )
             run.delivery.settle(Outcome.LOST)
         self._dispatch.give_up()
