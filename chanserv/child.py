@@ -37,7 +37,26 @@ UNHEARD: Final = 5.0
 """Seconds after which a worker that got a C{SIGTERM} drains unless its supervisor has
 said that it should wait."""
 
-_FOR_SERVERS: Final = frozenset({"limits", "listen", "workers", "metrics", "access_log", "reload"})
+LAYER_PATIENCE: Final = 5.0
+"""Seconds after which a worker counts as running whose layer has not answered yet: it
+takes messages when that does, and others cannot do more."""
+
+_FOR_SERVERS: Final = frozenset(
+    {
+        "access_log",
+        "limits",
+        "listen",
+        "metrics",
+        "proxy_headers",
+        "proxy_headers_host",
+        "proxy_headers_port",
+        "reload",
+        "request_ids",
+        "server_name",
+        "trusted_proxies",
+        "workers",
+    }
+)
 """Fields of a L{Config} that a worker has no use for."""
 
 _log: Final = Logger(namespace="chanserv.child")

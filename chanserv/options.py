@@ -14,7 +14,10 @@ from typing import Any, Final
 
 from chanserv import __version__
 from chanserv.config import DEFAULT_ENDPOINT, Config
+from chanserv.daphne_options import FORMER_NAMES, SHORT
 from chanserv.server.limits import Limits
+from chanserv.server.proxies import DEFAULT_ADDRESS_HEADER, DEFAULT_TRUSTED
+from chanserv.server.responses import SERVER
 
 # What a value on the command line may be
 
@@ -35,6 +38,21 @@ def read_size(text: str) -> int:
     if not found:
         raise ValueError("is not a size: write bytes, or 64K, 10M, 1G")
     return int(found[1]) * _SIZES[found[2].upper()]
+
+
+def read_names(text: str) -> tuple[str, ...]:
+    """Read names with commas between them."""
+    names = tuple(part.strip() for part in text.split(","))
+    if not all(names):
+        raise ValueError("has an empty name between its commas")
+    return names
+
+
+def read_header(text: str) -> str:
+    """Read the name of a header."""
+    if not re.fullmatch(r"[!#$%&'*+\-.^`|~0-9A-Za-z]+", text):
+        raise ValueError("is not the name of a header")
+    return text
 
 
 _SECONDS: Final = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -84,6 +102,8 @@ TEXT: Final = Kind("NAME")
 PATH: Final = Kind("PATH")
 GLOB: Final = Kind("GLOB")
 COUNT: Final = Kind("N", read_count)
+HEADER: Final = Kind("HEADER", read_header)
+NETWORKS: Final = Kind("NETWORKS", read_names, ",".join)
 SIZE: Final = Kind("SIZE", read_size, show_size)
 DURATION: Final = Kind("TIME", read_duration, show_duration)
 
@@ -140,6 +160,26 @@ GROUPS: Final[tuple[tuple[str, tuple[Choice, ...]], ...]] = (
             Choice("root-path", PATH, "Where the site is mounted, as SCRIPT_NAME: /shop.", ""),
             Choice("access-log", PATH, "Log requests in the combined format to this file, or to "
                    "standard output for '-'. The default is not to."),
+            Choice("no-request-ids", FLAG, "Give requests no X-Request-ID, and pass on what "
+                   "clients send."),
+            Choice("server-name", TEXT, "What the Server header says where the site sets none.",
+                   SERVER.decode("ascii")),
+            Choice("no-server-name", FLAG, "Send no Server header where the site sets none."),
+        ),
+    ),
+    (
+        "Behind a proxy",
+        (
+            Choice("proxy-headers", FLAG, "Believe what trusted proxies say of clients, in "
+                   "X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Port."),
+            Choice("trusted-proxies", NETWORKS, "IP addresses and networks of these proxies, with "
+                   "commas between them; 'unix' for all that come by a Unix socket. May be given "
+                   "more than once.", DEFAULT_TRUSTED, repeated=True),
+            Choice("proxy-headers-host", HEADER, "The header that has the client's address. "
+                   "Forwarded is read as RFC 7239 says, in place of all X-Forwarded ones.",
+                   DEFAULT_ADDRESS_HEADER),
+            Choice("proxy-headers-port", HEADER, "A header that has the client's port; the "
+                   "default is to read none."),
         ),
     ),
     (
@@ -286,3 +326,9 @@ def help_lines(width: int) -> Iterator[str]:
             )
     yield f"\n  {'--version':<36}Show the version and exit.\n  {'--help':<36}Show this and exit.\n"
     yield _EXAMPLES
+    yield "\nNames that Daphne has for the same:"
+    for former in FORMER_NAMES:
+        written = f"-{former.short}, " * bool(former.short) + f"--{former.name}={former.shown}"
+        yield f"  {written:<36}{former.ours}"
+    for letter, name in SHORT.items():
+        yield f"  {f'-{letter}':<36}--{name}={CHOICES[name].kind.shown}"

@@ -37,6 +37,7 @@ from chanserv.server import InterfaceServer
 from chanserv.server.access_log import AccessLog
 from chanserv.server.listener import Listener
 from chanserv.server.open_files import make_room
+from chanserv.server.proxies import ProxyHeaders, TrustedProxies
 from chanserv.site import load_site
 from chanserv.supervision.supervisor import Supervisor
 from chanserv.worker.roll import Roll
@@ -146,10 +147,27 @@ def _add_interface_server(
         compression=config.compression,
         access_log=service.access_log,
         root_path=config.root_path,
+        proxies=_proxies(config),
+        request_ids=config.request_ids,
+        server_name=config.server_name,
     )
     service.connections = config.limits.connections
     for description in config.listen:
-        service.listeners.append(Listener(description, service.server.factory, reactor))
+        service.listeners.append(
+            Listener(
+                description,
+                service.server.factory,
+                reactor,
+                line_timeout=config.limits.header_timeout,
+            )
+        )
+
+
+def _proxies(config: Config) -> ProxyHeaders | None:
+    if not config.proxy_headers:
+        return None
+    trusted = TrustedProxies(config.trusted_proxies)
+    return ProxyHeaders(trusted, config.proxy_headers_host, config.proxy_headers_port)
 
 
 def _check_that_somebody_answers(config: Config, layer: IChannelLayer) -> None:

@@ -16,12 +16,22 @@ from twisted.python import usage
 
 from chanserv import __version__
 from chanserv.config import DEFAULT_ENDPOINT, Config
+from chanserv.daphne_options import (
+    FORMER_NAMES,
+    SHORT,
+    WAYS_OUT,
+    argument_refusal,
+    is_talkative,
+    our_options,
+    refusal,
+)
 from chanserv.errors import ConfigurationError
 from chanserv.foreground import heed_further_signals
 from chanserv.ops.systemd import Notices
 from chanserv.options import CHOICES, FLAG, Choice, help_lines
 from chanserv.processes import folder_to_work_in, heed_hangups
 from chanserv.server.limits import Limits
+from chanserv.server.proxies import DEFAULT_TRUSTED
 from chanserv.service import make_service
 
 
@@ -44,6 +54,7 @@ class Options(usage.Options):
         super().__init__()  # type: ignore[no-untyped-call]
         for name in _REPEATED:
             self[name] = []
+        self._former: dict[str, list[str]] = {}
 
     def opt_version(self) -> NoReturn:
         """Display the version and exit."""
@@ -53,10 +64,7 @@ class Options(usage.Options):
     def parseArgs(self, *arguments: str) -> None:
         """Refuse what is no option."""
         if arguments:
-            raise usage.UsageError(
-                f"{arguments[0]!r} is no option: options begin with --, and give their value "
-                f"after =, as --settings=mysite.settings"
-            )
+            raise usage.UsageError(argument_refusal(arguments[0]))
 
     def parseOptions(self, options: Any = None) -> None:
         """
@@ -67,7 +75,10 @@ class Options(usage.Options):
         @raise UsageError: something is wrong, and it is not.
         """
         try:
-            super().parseOptions(options)  # type: ignore[no-untyped-call]
+            super().parseOptions(  # type: ignore[no-untyped-call]
+                None if options is None else [_with_dashes(one) for one in options]
+            )
+            self._take_former()
             self.config = self._config()
         except (usage.UsageError, ConfigurationError) as error:
             if self.parent is None:
@@ -80,6 +91,18 @@ class Options(usage.Options):
         """What C{--help} shows: options in groups, with defaults and examples."""
         width = width or min(int(os.environ.get("COLUMNS", "80")), 100)
         return "\n".join(help_lines(max(width, 60)))
+
+    def _take_former(self) -> None:
+        """Take the options under Daphne's names as ours."""
+        for name, text in our_options(self._former):
+            if CHOICES[name].repeated:
+                self[name].append(text)
+            elif self[name] is None:
+                self[name] = text
+            else:
+                raise ConfigurationError(
+                    f"--{name}={text} is given twice, once under the name that Daphne has for it"
+                )
 
     def _config(self) -> Config:
         """What all options together say."""
@@ -115,8 +138,40 @@ class Options(usage.Options):
             only_channels=values["only-channels"],
             exclude_channels=values["exclude-channels"],
         )
+            narrate=is_talkative(self._former),
+            request_ids=not self["no-request-ids"],
+            server_name=self._server_name(),
+            **self._proxies(values),
 
     def _limits(self, values: dict[str, Any]) -> Limits:
+    def _server_name(self) -> str | None:
+        """What the C{Server} header says; L{None} for the default."""
+        name: str | None = self["server-name"]
+        if self["no-server-name"]:
+            if name is not None:
+                raise ConfigurationError("--no-server-name and --server-name contradict each other")
+            return ""
+        if name is not None and not re.fullmatch(r"[\x20-\x7e]+", name):
+            raise ConfigurationError(f"--server-name={name} must be of printable ASCII")
+        return name
+
+    def _proxies(self, values: dict[str, Any]) -> dict[str, Any]:
+        """The fields of the config that are about proxies."""
+        if not self["proxy-headers"]:
+            for name in ("trusted-proxies", "proxy-headers-host", "proxy-headers-port"):
+                if self[name]:
+                    raise ConfigurationError(
+                        f"--{name} has no meaning without --proxy-headers: give that too, or "
+                        f"leave it out"
+                    )
+        networks = tuple(name for names in values["trusted-proxies"] for name in names)
+        return {
+            "proxy_headers": bool(self["proxy-headers"]),
+            "trusted_proxies": networks or DEFAULT_TRUSTED,
+            "proxy_headers_host": values["proxy-headers-host"],
+            "proxy_headers_port": values["proxy-headers-port"],
+        }
+
         options = {one.limit: name for name, one in CHOICES.items() if one.limit}
         try:
             return Limits(**{limit: values[name] for limit, name in options.items()})
@@ -168,6 +223,43 @@ for _name in _REPEATED:
 
 
 def _root_path(path: str) -> str:
+def _add_former(name: str, short: str, doc: str) -> None:
+    """Have the parser gather the values of an option under Daphne's name."""
+
+    def add(self: Options, text: str) -> None:
+        if name in WAYS_OUT:
+            raise refusal(name)
+        self._former.setdefault(name, []).append(text)
+
+    add.__doc__ = doc
+    for one in filter(None, (name, short)):
+        setattr(Options, f"opt_{one.replace('-', '_')}", add)
+
+
+def _add_short(letter: str, name: str) -> None:
+    """Have the parser know a letter for an option of ours."""
+
+    def take(self: Options, text: str) -> None:
+        self[name] = text
+
+    take.__doc__ = CHOICES[name].doc
+    setattr(Options, f"opt_{letter}", take)
+
+
+for _former in FORMER_NAMES:
+    _add_former(_former.name, _former.short, _former.ours)
+for _name, _words in WAYS_OUT.items():
+    _add_former(_name, "", _words)
+for _letter, _name in SHORT.items():
+    _add_short(_letter, _name)
+
+
+def _with_dashes(argument: str) -> str:
+    """An option as C{--its-name=value}, though it be written as C{--its_name=value}."""
+    name, equals, value = argument.partition("=")
+    return name.replace("_", "-") + equals + value if name.startswith("--") else argument
+
+
     if path and not path.startswith("/"):
         raise ConfigurationError(f"--root-path={path} must begin with a slash, as /shop does")
     return path.rstrip("/")

@@ -24,6 +24,7 @@ from chanserv.server.replies import Recipient, SharedReply
 from chanserv.server.request_ids import RequestIds
 from chanserv.server.timeouts import Timeouts
 
+from chanserv.server.responses import Response
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -96,6 +97,7 @@ class ServerContext:
         return self.mailbox + base36(self._serial)
 
     def new_body_channel(self) -> str:
+        server_name: str | None = None,
         """A single-reader channel for the rest of a request's body."""
         self._serial += 1
         return self._body_prefix + base36(self._serial)
@@ -106,6 +108,7 @@ class ServerContext:
         if now != self._dated:
             self._dated = now
             self._date_line = b"Date: %b\r\n" % formatdate(now, usegmt=True).encode("ascii")
+        self._server_name = None if server_name is None else server_name.encode("ascii")
         return self._date_line
 
     def deliver(self, delivery: Delivery) -> None:
@@ -144,6 +147,18 @@ class ServerContext:
 
     def _failed(self, recipient: Recipient, delivery: Delivery) -> None:
         self._log.failure(
+    def sign(self, response: Response, request_id: bytes = b"") -> None:
+        """
+        Add the headers that say who answers, and to which request, where the
+        site has set none.
+        """
+        if request_id and not response.identified:
+            response.headers.append((b"X-Request-ID", request_id))
+        if self._server_name is not None and not response.named:
+            response.named = True
+            if self._server_name:
+                response.headers.append((b"Server", self._server_name))
+
             "The reply {reply!r} could not be handed to its connection", reply=delivery
         )
         delivery.settle(Outcome.LOST)

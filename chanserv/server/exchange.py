@@ -312,8 +312,7 @@ class HTTPRequest(http.Request, Recipient):
 
     def _begin(self, response: Response, delivery: Delivery | None) -> None:
         """Write the head of the response, with as much of its body as is there."""
-        if self.request_id and not response.identified:
-            response.headers.append((b"X-Request-ID", self.request_id))
+        self.context.sign(response, self.request_id)
         answer = self._answer = Answer(
             self.context, self.channel, response, self.method, self.uri, self.clientproto
         )

@@ -366,6 +366,7 @@ class HTTPConnection(RequestReader):
         elif self.phase is Phase.ANSWERING and self.requests[0].stage is Stage.WAITING:
             self.requests[0].timed_out()
         else:
+        self.context.sign(response)
             self.abort()
 
     def abort(self) -> None:

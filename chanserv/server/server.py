@@ -174,6 +174,8 @@ class InterfaceServer(Service):
         access_log: AccessLog | str | IO[str] | None = None,
         root_path: str = "",
         proxies: ProxyHeaders | None = None,
+        server_name: str | None = None,
+        watch_workers: bool = False,
         request_ids: bool = True,
     ) -> None:
         """
@@ -189,6 +191,11 @@ class InterfaceServer(Service):
         @param root_path: the path under which a proxy mounts the site.  It is
             told to the site; C{path} still begins with it.
         @param proxies: reads what proxies say of clients; L{None} to believe none.
+        @param server_name: what the C{Server} header says where the site sets none,
+            empty for no header; L{None} for our own name.
+        @param watch_workers: whether to hold what comes while no worker is there; see
+            L{chanserv.server.attendance}.  For a layer with groups that workers of
+            other processes read.
         @param request_ids: whether each request gets an id, where it has none.
         @raise OSError: the access log cannot be opened.
         """
@@ -205,6 +212,7 @@ class InterfaceServer(Service):
             access_log=access_log,
             root_path=root_path.rstrip("/"),
             proxies=proxies,
+            server_name=server_name,
             request_ids=RequestIds() if request_ids else None,
         )
         self._inlet = Inlet(self._context)
