@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import (
     FilteringLogObserver,
     Logger,
@@ -129,6 +130,7 @@ class Worker:
         self._service: ChanservService | None = None
         self._reactor: Any = None
         self._ending = False
+        self._drains = False
         self._waits = False
 
     def run(self) -> int:
@@ -235,12 +237,18 @@ class Worker:
 
     def _go(self) -> None:
         assert self._service is not None
-        if not self._ending:
-            self._service.startService()
-            self._link.say({"state": "running"})
+        if self._ending:
+            return
+        self._service.startService()
+        # When that has come back, the layer also knows that this worker is on its roll,
+        # and those whose place it takes may leave it.
+        asked: Deferred[Any] = maybeDeferred(self._service.layer.global_statistics)
+        asked.addTimeout(LAYER_PATIENCE, self._reactor)
+        asked.addBoth(lambda _: self._link.say({"state": "running"}))
 
     def _drain(self) -> None:
-        if self._reactor.running and not self._reactor._stopped:
+        if not self._drains:
+            self._drains = True
             self._reactor.stop()
 
     # Its own signal
@@ -284,8 +292,6 @@ def find_code(told: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Threads that still run, left behind, do not keep the process.
-    os._exit(code)
+    # What the site has for the end of its process comes after this; if that hangs, the
+    # supervisor ends it.
+    sys.exit(main())

@@ -25,8 +25,8 @@ from chanserv.core.defaults import WORKERS_GROUP
 from chanserv.errors import ConfigurationError
 from chanserv.interfaces import IChannelLayer
 from chanserv.layers.reach import keeps_a_roll, within_process
+from chanserv.supervision.actions import Rules
 from chanserv.supervision.changes import Changes
-from chanserv.supervision.crew import Rules
 from chanserv.supervision.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -107,8 +107,18 @@ def layer_mark(spec: Any) -> str:
     """
     Something short that is another for another layer, and gives no password away.
     """
-    text = json.dumps(spec, sort_keys=True, default=lambda one: type(one).__qualname__)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(_in_order(spec)).encode()).hexdigest()[:16]
+
+
+def _in_order(value: Any) -> Any:
+    """C{value} as JSON, whatever order and types its keys have."""
+    if isinstance(value, Mapping):
+        return sorted([str(key), _in_order(one)] for key, one in value.items())
+    if isinstance(value, (list, tuple)):
+        return [_in_order(one) for one in value]
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    return type(value).__qualname__
 
 
 def check_mark(mark: str, spec: Any) -> None:

@@ -139,6 +139,7 @@ class ChildLink:
                     self._told(what)
         except Gone:
             pass
+        keep_quiet()
         self._told("drain")
         # Nobody is left who would end it if it hangs.
         time.sleep(self._stop_timeout + KILL_AFTER)
@@ -188,6 +189,18 @@ class Telling:
                 }
             )
         self._link.say({"log": plain(event)}, needed=False)
+
+
+def keep_quiet() -> None:
+    """
+    Send what is printed from now on nowhere.
+
+    Whoever read it is gone, and a consumer that prints should not fail for that.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 def show_threads() -> None:

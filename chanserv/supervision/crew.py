@@ -17,10 +17,20 @@ Each method of L{Crew} takes the time, and gives what is to be done now, in orde
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Generator
+from typing import Final
 
+from chanserv.supervision.actions import (
+    Action,
+    Actions,
+    Kill,
+    Replacement,
+    Rules,
+    Say,
+    Spawn,
+    Tell,
+)
+from chanserv.supervision.members import Member, Slot
 from chanserv.worker.status import WorkerState
 
 FIRST_WAIT: Final = 1.0
@@ -43,133 +53,17 @@ KILL_AFTER: Final = 5.0
 """Seconds beyond its time to stop that a worker has before it is killed: to give
 back what it has, and to end."""
 
+NOT_LATE: Final = 5.0
+"""Seconds between two looks at the clock that are no sign of a supervisor which itself
+was kept from running; after more, no silence of a worker is held against it."""
+
+SAME_REASON: Final = 5.0
+"""Seconds for which a reason that has been logged is not logged again for the next
+worker: what keeps one from starting mostly keeps all."""
+
 ASKED_GRACE: Final = 1.0
 """Seconds for which a worker that got a C{SIGTERM} of its own goes on: perhaps the
 whole group of processes got it, and the supervisor hears of it in a moment."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """
-    What an operator may say of it.
-
-    @ivar workers: how many slots there are.
-    @ivar stop_timeout: seconds that a worker which drains waits for its consumers.
-    @ivar start_timeout: seconds that it may take to load the site.
-    @ivar stuck_after: seconds without progress after which it counts as stuck.
-    @ivar replace_stuck: whether it is then replaced.
-    """
-
-    workers: int
-    stop_timeout: float = 10.0
-    start_timeout: float = 120.0
-    stuck_after: float = 60.0
-    replace_stuck: bool = False
-
-
-# What is to be done
-
-
-@dataclass(frozen=True, slots=True)
-class Spawn:
-    """Start the process of a member."""
-
-    member: int
-    slot: int
-
-
-@dataclass(frozen=True, slots=True)
-class Tell:
-    """Tell a member what to do: C{go}, C{drain}, C{wait} or C{show}."""
-
-    member: int
-    what: str
-
-
-@dataclass(frozen=True, slots=True)
-class Kill:
-    """End a member's process at once."""
-
-    member: int
-
-
-@dataclass(frozen=True, slots=True)
-class Say:
-    """
-    Log something.
-
-    @ivar level: C{info}, C{warn} or C{error}.
-    @ivar last_lines_of: the member whose last lines belong to it, if any.
-    """
-
-    level: str
-    text: str
-    fields: Mapping[str, Any] = field(default_factory=dict)
-    last_lines_of: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Replacement:
-    """
-    A replacement begins or ends.
-
-    @ivar succeeded: whether new workers have taken over; L{None} at its begin.
-    """
-
-    succeeded: bool | None = None
-
-
-Action: TypeAlias = Spawn | Tell | Kill | Say | Replacement
-Actions: TypeAlias = Iterator[Action]
-
-
-@dataclass(slots=True, eq=False)
-class Member:
-    """
-    One process.
-
-    @ivar number: its own, never used again.
-    @ivar began: when it was started.
-    @ivar ran: when it began to take messages; L{None} before that.
-    @ivar deadline: when it is killed unless something has come by then.
-    @ivar sign: when it last gave a sign of life.
-    @ivar blocked: for how long it then had no thread that got anywhere.
-    @ivar asked: when it is to drain, since it got a signal of its own.
-    @ivar failure: why it could not start, in its own words.
-    @ivar gone: whether it has been told to C{go}.
-    """
-
-    number: int
-    slot: int
-    began: float
-    state: WorkerState = WorkerState.STARTING
-    ran: float | None = None
-    deadline: float | None = None
-    sign: float = 0.0
-    blocked: float = 0.0
-    asked: float | None = None
-    failure: str = ""
-    gone: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class Slot:
-    """
-    The place of one worker.
-
-    @ivar member: who has it.
-    @ivar successor: who is to have it, during a replacement.
-    @ivar wake: when the next one is started, where nobody has it.
-    @ivar failures: how many have ended early in a row.
-    @ivar restarts: how often it has been filled anew.
-    """
-
-    number: int
-    member: Member | None = None
-    successor: Member | None = None
-    wake: float | None = None
-    failures: int = 0
-    restarts: int = -1
 
 
 class Crew:
@@ -198,6 +92,9 @@ class Crew:
         self._again: str | None = None
         self._chance = chance
         self._last = 0
+        self._ticked = 0.0
+        self._complained: tuple[str, float] = ("", 0.0)
+        self._said_that_none_is_left = False
 
     @property
     def done(self) -> bool:
@@ -298,6 +195,7 @@ class Crew:
         member.state = WorkerState.RUNNING
         member.deadline = None
         member.ran = member.sign = now
+        self._said_that_none_is_left = False
         if self.slots[member.slot - 1].successor is member:
             yield from self._go_on(now)
 
@@ -342,7 +240,9 @@ class Crew:
             return
         slot = self.slots[member.slot - 1]
         if slot.successor is member:
-            yield from self._fail(member, now, how)
+            how = how or "exit status 0"
+            why = member.failure or f"its process ended before it had taken over: {how}"
+            yield from self._fail(member, now, why)
         elif slot.member is member:
             yield from self._wait(slot, member, now, how)
         elif how:
@@ -352,9 +252,15 @@ class Crew:
                 {"worker": member.slot, "how": how},
                 number,
             )
+        else:
+            yield Say("info", "Worker {worker} has ended in order", {"worker": member.slot})
 
     def tick(self, now: float) -> Actions:
         """Time has passed; to be called every second or so."""
+        if now - self._ticked > NOT_LATE:
+            for member in self.members.values():
+                member.sign = now
+        self._ticked = now
         for member in list(self.members.values()):
             if member.deadline is not None and now >= member.deadline:
                 yield from self._too_late(member)
@@ -398,10 +304,14 @@ class Crew:
             "why": member.failure,
             "wait": f"{wait:.1f}",
         }
-        if member.failure:
-            yield Say(
-                "error", "Worker {worker} cannot start: {why}. Trying again in {wait} s", fields
-            )
+        said, when = self._complained
+        if member.failure and member.failure == said and now - when < SAME_REASON:
+            text = "Worker {worker} cannot start, for the same reason. Trying again in {wait} s"
+            yield Say("error", text, fields)
+        elif member.failure:
+            self._complained = member.failure, now
+            text = "Worker {worker} cannot start: {why}. Trying again in {wait} s"
+            yield Say("error", text, fields)
         else:
             what = "ended" if member.ran is not None else "ended before it had started"
             yield Say(
@@ -409,6 +319,17 @@ class Crew:
                 f"Worker {{worker}} {what}: {{how}}. Starting it again in {{wait}} s",
                 fields,
                 member.number,
+            )
+        yield from self._say_if_none_is_left()
+
+    def _say_if_none_is_left(self) -> Actions:
+        none_left = not any(slot.member or slot.successor for slot in self.slots)
+        if none_left and not self._said_that_none_is_left:
+            self._said_that_none_is_left = True
+            yield Say(
+                "error",
+                "No worker is left. What comes waits for one, within its limits. All are tried "
+                "again; SIGHUP tries at once",
             )
 
     # Replacing
@@ -438,9 +359,8 @@ class Crew:
         )
         yield from self._replaced(True, now)
 
-    def _fail(self, member: Member, now: float, how: str) -> Actions:
-        """A successor has ended: all go, and those that they were to follow stay."""
-        why = member.failure or f"it ended before it had taken over, with {how or 'exit status 0'}"
+    def _fail(self, member: Member, now: float, why: str) -> Actions:
+        """A successor is of no use: all go, and those that they were to follow stay."""
         yield Say(
             "error",
             "Workers are not replaced, and those that there are go on: new worker {worker} "
@@ -454,8 +374,10 @@ class Crew:
     def _abandon(self, now: float) -> Actions:
         for slot in self.slots:
             successor, slot.successor = slot.successor, None
-            if successor is not None and successor.number in self.members:
-                slot.restarts -= 1
+            if successor is None:
+                continue
+            slot.restarts -= 1
+            if successor.number in self.members:
                 yield from self._retire(successor, now)
 
     def _replaced(self, succeeded: bool, now: float) -> Actions:
@@ -499,7 +421,7 @@ class Crew:
         slot = self.slots[member.slot - 1]
         if slot.successor is member:
             member.failure = "it got a SIGTERM"
-            yield from self._retire(member, now)
+            yield from self._fail(member, now, member.failure)
         elif slot.member is member:
             yield Say("info", "Worker {worker} was told to end", {"worker": member.slot})
             yield from self._follow(slot, now)

@@ -20,17 +20,9 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger, LogLevel
 
-from chanserv.supervision.crew import (
-    Action,
-    Crew,
-    Kill,
-    Member,
-    Replacement,
-    Rules,
-    Say,
-    Spawn,
-    Tell,
-)
+from chanserv.supervision.actions import Action, Kill, Replacement, Rules, Say, Spawn, Tell
+from chanserv.supervision.crew import Crew
+from chanserv.supervision.members import Member
 from chanserv.supervision.relay import relay
 from chanserv.supervision.worker_process import CHILD_FDS, WorkerProcess
 from chanserv.worker.past import Past
