@@ -41,24 +41,30 @@ class Glance:
 
 
 def glance_at(
-    layer: IChannelLayer, channels: Iterable[str], clock: IReactorTime
+    layer: IChannelLayer,
+    channels: Iterable[str],
+    clock: IReactorTime,
+    patience: float = GLANCE_PATIENCE,
 ) -> Deferred[Glance]:
     """
     Look.
 
     @param channels: those to ask for; of more than L{MAX_CHANNELS} the first.
-    @return: fires within L{GLANCE_PATIENCE}, and never fails.
+    @param patience: seconds to wait for the layer.
+    @return: fires within C{patience}, and never fails.
     """
-    return Deferred.fromCoroutine(_glance_at(layer, channels, clock))
+    return Deferred.fromCoroutine(_glance_at(layer, channels, clock, patience))
 
 
-async def _glance_at(layer: IChannelLayer, channels: Iterable[str], clock: IReactorTime) -> Glance:
+async def _glance_at(
+    layer: IChannelLayer, channels: Iterable[str], clock: IReactorTime, patience: float
+) -> Glance:
     begun = clock.seconds()
     names = list(islice(sorted(set(channels)), MAX_CHANNELS))
 
     async def asked(call: Any, *args: str) -> Any:
-        answer = maybeDeferred(call, *args).addTimeout(GLANCE_PATIENCE, clock)
-        return await answer.addErrback(_problem)
+        answer = maybeDeferred(call, *args).addTimeout(patience, clock)
+        return await answer.addErrback(_problem, patience)
 
     async def totals() -> tuple[Any, float]:
         found = await asked(layer.global_statistics)
@@ -84,10 +90,10 @@ async def _glance_at(layer: IChannelLayer, channels: Iterable[str], clock: IReac
     )
 
 
-def _problem(failure: Failure) -> str:
+def _problem(failure: Failure, patience: float) -> str:
     """Why something could not be had, in a line."""
     if isinstance(failure.value, TimeoutError):
-        return f"it has not answered within {GLANCE_PATIENCE:g} s"
+        return f"it has not answered within {patience:g} s"
     if isinstance(failure.value, ChannelLayerError):
         return failure.getErrorMessage()
     return f"{type(failure.value).__name__}: {failure.getErrorMessage()}"
