@@ -151,7 +151,7 @@ class DjangoApplication:
             prefix = script_name_of(message)
             if prefix:
                 set_script_prefix(prefix)
-        gathering = begin(self.layer, outbox)
+        gathering = begin(self.layer, outbox, message)
         try:
             consumer_started.send(sender=self.__class__, environ={})
             result = route.consumer(wrapped, **kwargs)

@@ -16,6 +16,7 @@ beside it, and flushed through that layer's blocking face at the end.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
@@ -29,14 +30,22 @@ class Gathering:
     """
     The outboxes of one run, by channel layer.
 
+    @ivar message: the message that the run is for.
     @ivar outer: that of the run within which this one is.
     @ivar over: whether the run has ended.  Something that it began and did not
         wait for may still have it in its context.
     """
 
-    __slots__ = ("_layer", "_others", "_outbox", "outer", "over")
+    __slots__ = ("_layer", "_others", "_outbox", "message", "outer", "over")
 
-    def __init__(self, layer: ChannelLayerWrapper, outbox: Outbox, outer: Gathering | None) -> None:
+    def __init__(
+        self,
+        layer: ChannelLayerWrapper,
+        outbox: Outbox,
+        message: Mapping[str, object],
+        outer: Gathering | None,
+    ) -> None:
+        self.message = message
         self._layer = layer
         self._outbox = outbox
         self._others: dict[ChannelLayerWrapper, Outbox] | None = None
@@ -76,9 +85,15 @@ _current: ContextVar[Gathering | None] = ContextVar("gathering", default=None)
 os.register_at_fork(after_in_child=lambda: _current.set(None))
 
 
-def begin(layer: ChannelLayerWrapper, outbox: Outbox) -> Gathering:
-    """Gather what this context sends, until L{end}.  Runs may nest."""
-    gathering = Gathering(layer, outbox, _current.get())
+def begin(
+    layer: ChannelLayerWrapper, outbox: Outbox, message: Mapping[str, object] | None = None
+) -> Gathering:
+    """
+    Gather what this context sends, until L{end}.  Runs may nest.
+
+    @param message: what the run is for.
+    """
+    gathering = Gathering(layer, outbox, message or {}, _current.get())
     _current.set(gathering)
     return gathering
 
@@ -94,3 +109,12 @@ def current_outbox(layer: ChannelLayerWrapper) -> Outbox | None:
     """Where this context's sends over C{layer} gather; L{None} outside of a run."""
     gathering = _current.get()
     return None if gathering is None or gathering.over else gathering.outbox_for(layer)
+
+
+def current_message() -> Mapping[str, object] | None:
+    """
+    The message that a consumer runs for in this context, also for what it began and
+    did not wait for; L{None} outside of a run.
+    """
+    gathering = _current.get()
+    return None if gathering is None else gathering.message

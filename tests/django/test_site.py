@@ -162,6 +162,8 @@ def test_an_application_lists_the_channels_it_takes(site: SiteRunner) -> None:
         "fail",
         "http.disconnect",
         "http.request",
+        "log",
+        "log-async",
         "note",
         "note-async",
         "send-everywhere",

@@ -1,6 +1,10 @@
 """Consumers of the site."""
 
+import asyncio
+import logging
 from typing import Any
+
+from asgiref.sync import sync_to_async
 
 from chanserv.django import (
     Channel,
@@ -121,3 +125,13 @@ class JsonEcho(JsonWebsocketConsumer):
 
     def receive(self, content: Any = None, **kwargs: Any) -> None:
         self.send([content])
+
+
+def log(message: Message) -> None:
+    """Write to Python's log."""
+    logging.getLogger("site.log").warning("asked for %s", message["what"])
+
+
+async def log_async(message: Message) -> None:
+    await asyncio.sleep(0)
+    await sync_to_async(log)(message)

@@ -25,6 +25,8 @@ channel_routing = [
     route_class(consumers.JsonEcho, path=r"^/json/$"),
     route("note", consumers.note),
     route("note-async", consumers.note_async),
+    route("log", consumers.log),
+    route("log-async", consumers.log_async),
     route("fail", consumers.fail),
     route("again", consumers.again),
     route("send-everywhere", consumers.send_everywhere),
