@@ -43,7 +43,7 @@ def lines() -> Iterator[io.StringIO]:
 def test_what_a_consumer_logs_has_the_id_of_its_event(
     site: SiteRunner, lines: io.StringIO, channel: str
 ) -> None:
-    site.run(channel, {"what": "tea", "request_id": "abc-8"}))
+    site.run(channel, {"what": "tea", "request_id": "abc-8"})
     site.run(channel, {"what": "milk", "headers": [list(one) for one in HEADERS]})
     site.run(channel, {"what": "sugar"})
     assert lines.getvalue() == "abc-8 asked for tea\nabc-7 asked for milk\n- asked for sugar\n"
@@ -59,7 +59,7 @@ def reply(site: SiteRunner) -> dict[str, str]:
 
 
 def test_outside_of_a_consumer_there_is_no_id(site: SiteRunner, lines: io.StringIO) -> None:
-    site.run("log", {"what": "tea", "request_id": "abc-8"}))
+    site.run("log", {"what": "tea", "request_id": "abc-8"})
     logging.getLogger("site.log").warning("between")
     assert request_id() == ""
     assert lines.getvalue().splitlines()[-1] == "- between"
@@ -88,7 +88,7 @@ def test_an_id_that_a_record_has_already_is_left() -> None:
 
 def test_a_record_becomes_an_event_of_the_servers_log(site: SiteRunner) -> None:
     with logging_to(ServerLog(), "site.log"), capturedLogs() as events:
-        site.run("log", {"what": "tea", "request_id": "abc-8"}))
+        site.run("log", {"what": "tea", "request_id": "abc-8"})
     (event,) = events
     assert formatEvent(event) == "asked for tea (request abc-8)"
     assert (event["log_namespace"], event["log_level"]) == ("site.log", LogLevel.warn)
