@@ -168,7 +168,7 @@ class Top:
 
     def _cannot_be_reached(self, problem: str) -> None:
         self._complaints.write(
-            f"chanserv top: the layer {self._shown} cannot be reached: {problem.rstrip(".")}. Is it the "
+            f"chanserv top: the layer {self._shown} cannot be reached: {problem.rstrip('.')}. Is it the "
             f"layer that your processes were started with, and do they run?\n"
         )
         self.exit_code = 1
