@@ -167,9 +167,10 @@ class Top:
             self._next = self._reactor.callLater(self._asked.every, self._look)
 
     def _cannot_be_reached(self, problem: str) -> None:
+        why = problem.rstrip(".")
         self._complaints.write(
-            f"chanserv top: the layer {self._shown} cannot be reached: {problem.rstrip('.')}. Is it the "
-            f"layer that your processes were started with, and do they run?\n"
+            f"chanserv top: the layer {self._shown} cannot be reached: {why}. Is it the layer "
+            f"that your processes were started with, and do they run?\n"
         )
         self.exit_code = 1
         self.end()
