@@ -101,6 +101,10 @@ class LayerUnavailable(ChannelLayerError):
     """The layer's store cannot be reached, or the layer has been closed."""
 
 
+class WorkersAbsent(ChannelLayerError):
+    """No worker is there to take a message, and nobody waits for one any longer."""
+
+
 class CorruptMessage(ChannelLayerError, ValueError):
     """Bytes from a layer's store are not a message this version can read."""
 

@@ -197,6 +197,8 @@ GROUPS: Final[tuple[tuple[str, tuple[Choice, ...]], ...]] = (
                    "the same consumers, or it may give no sign of life, before that is said.",
                    _CONFIG["stuck_after"]),
             Choice("replace-stuck", FLAG, "Replace such a worker."),
+            Choice("reload", FLAG, "For development: replace worker processes when a file of the "
+                   "site changes."),
             Choice("only-channels", GLOB, "Read only those of the site's channels that match, such "
                    "as 'thumbnails.*'. May be given more than once.", repeated=True),
             Choice("exclude-channels", GLOB, "Do not read those of the site's channels that match. "
@@ -254,7 +256,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Choice, ...]], ...]] = (
             _limit("drain", "drain", DURATION, "Over which the closes of WebSockets are spread at a "
                    "stop, and open connections still served; 0 for all at once."),
             _limit("drain-timeout", "drain_timeout", DURATION, "For open requests to end at a "
-                   "stop."),
+                   "stop; 0 for 8s, or 3s more than --drain."),
         ),
     ),
     (
@@ -324,11 +326,11 @@ def help_lines(width: int) -> Iterator[str]:
                 initial_indent=f"  {written:<36}" if len(written) < 35 else f"  {written}  ",
                 subsequent_indent=" " * 38,
             )
-    yield f"\n  {'--version':<36}Show the version and exit.\n  {'--help':<36}Show this and exit.\n"
-    yield _EXAMPLES
     yield "\nNames that Daphne has for the same:"
     for former in FORMER_NAMES:
         written = f"-{former.short}, " * bool(former.short) + f"--{former.name}={former.shown}"
         yield f"  {written:<36}{former.ours}"
     for letter, name in SHORT.items():
         yield f"  {f'-{letter}':<36}--{name}={CHOICES[name].kind.shown}"
+    yield f"\n  {'--version':<36}Show the version and exit.\n  {'--help':<36}Show this and exit.\n"
+    yield _EXAMPLES

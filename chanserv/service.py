@@ -150,6 +150,7 @@ def _add_interface_server(
         proxies=_proxies(config),
         request_ids=config.request_ids,
         server_name=config.server_name,
+        watch_workers=keeps_a_roll(layer),
     )
     service.connections = config.limits.connections
     for description in config.listen:

@@ -135,15 +135,15 @@ class Options(usage.Options):
             start_timeout=values["start-timeout"],
             stuck_after=values["stuck-after"],
             replace_stuck=bool(self["replace-stuck"]),
+            reload=bool(self["reload"]),
             only_channels=values["only-channels"],
             exclude_channels=values["exclude-channels"],
-        )
             narrate=is_talkative(self._former),
             request_ids=not self["no-request-ids"],
             server_name=self._server_name(),
             **self._proxies(values),
+        )
 
-    def _limits(self, values: dict[str, Any]) -> Limits:
     def _server_name(self) -> str | None:
         """What the C{Server} header says; L{None} for the default."""
         name: str | None = self["server-name"]
@@ -172,6 +172,7 @@ class Options(usage.Options):
             "proxy_headers_port": values["proxy-headers-port"],
         }
 
+    def _limits(self, values: dict[str, Any]) -> Limits:
         options = {one.limit: name for name, one in CHOICES.items() if one.limit}
         try:
             return Limits(**{limit: values[name] for limit, name in options.items()})
@@ -222,7 +223,6 @@ for _name in _REPEATED:
     _add_repeated(_name, CHOICES[_name].doc)
 
 
-def _root_path(path: str) -> str:
 def _add_former(name: str, short: str, doc: str) -> None:
     """Have the parser gather the values of an option under Daphne's name."""
 
@@ -260,6 +260,7 @@ def _with_dashes(argument: str) -> str:
     return name.replace("_", "-") + equals + value if name.startswith("--") else argument
 
 
+def _root_path(path: str) -> str:
     if path and not path.startswith("/"):
         raise ConfigurationError(f"--root-path={path} must begin with a slash, as /shop does")
     return path.rstrip("/")

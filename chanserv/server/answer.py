@@ -87,7 +87,7 @@ class Answer:
         self._version = version
         settle_length(response, method)
         framing = self._framing = BodyFraming(response, method, version)
-        if framing.until_close or context.stopping:
+        if framing.until_close:
             sink.persistent = False
         self._unsettled: list[Delivery] = []
         self._left = False

@@ -225,6 +225,11 @@ class BodyFeed(Recipient):
         self._file.close()
         self._context.recipients.pop(self._receipts, None)
 
+    def leave(self) -> int:
+        """The server ends."""
+        self.abandon(tell=True)
+        return 0
+
     def fail(self) -> None:
         """A receipt could not be taken."""
         self.abandon(tell=True)

@@ -6,6 +6,7 @@ workers find their connection.
 from __future__ import annotations
 
 from email.utils import formatdate
+from enum import IntEnum
 from secrets import token_urlsafe
 from typing import Final, Protocol
 
@@ -16,26 +17,54 @@ from chanserv.interfaces import IChannelLayer
 from chanserv.messages import Delivery, Outcome
 from chanserv.server.access_log import AccessLog
 from chanserv.server.counts import Counts
+from chanserv.server.farewells import Farewells
 from chanserv.server.limits import Limits
 from chanserv.server.losses import Losses
 from chanserv.server.outlet import Outlet
 from chanserv.server.proxies import ProxyHeaders
 from chanserv.server.replies import Recipient, SharedReply
 from chanserv.server.request_ids import RequestIds
+from chanserv.server.responses import Response
 from chanserv.server.timeouts import Timeouts
 
-from chanserv.server.responses import Response
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
+class Course(IntEnum):
+    """How far a server is on its way to its end."""
+
+    SERVING = 0
+    DRAINING = 1
+    """Nothing is accepted any more; what comes on open connections is answered."""
+    DRAINED = 2
+    """Connections without a request are closed."""
+    ENDING = 3
+    """Time is up."""
+
+
 class Stoppable(Protocol):
-    """A connection, as the server's stop sees it."""
+    """
+    A connection, as the server's stop sees it.
+
+    @ivar lasting: whether its client comes back as soon as it is closed, so that
+        such closes are spread over time.
+    """
+
+    @property
+    def lasting(self) -> bool:
+        """See above."""
 
     def stop(self) -> None:
         """End as soon as it can be done properly."""
 
+    def close_idle(self) -> None:
+        """Close, if nothing is under way."""
+
     def give_up(self) -> None:
-        """The time to end properly has passed: end, with a word where it can be."""
+        """
+        The time to end properly has passed: end, with a word where it can be.  A
+        moment later it is called again, and that is the end.
+        """
 
     def abort(self) -> None:
         """End now."""
@@ -51,7 +80,8 @@ class ServerContext:
     @ivar batch: how many times deliveries have come from the layer.
     @ivar proxies: reads what proxies say of clients, or L{None}.
     @ivar request_ids: finds or makes the ids of requests, or L{None}.
-    @ivar stopping: whether the server is about to end.
+    @ivar farewells: tells workers of the ends of connections.
+    @ivar course: how far it is on its way to its end.
     """
 
     _log = Logger()
@@ -67,6 +97,7 @@ class ServerContext:
         root_path: str,
         proxies: ProxyHeaders | None = None,
         request_ids: RequestIds | None = None,
+        server_name: str | None = None,
     ) -> None:
         self.layer = layer
         self.clock = clock
@@ -77,19 +108,26 @@ class ServerContext:
         self.root_path = root_path
         self.proxies = proxies
         self.request_ids = request_ids
+        self._server_name = None if server_name is None else server_name.encode("ascii")
         self.counts = Counts()
         self.losses = Losses(self.counts, clock)
         self.timeouts = Timeouts(clock)
-        self.outlet = Outlet(layer, clock, limits)
+        self.outlet = Outlet(layer, clock, limits, self.counts)
         self.recipients: dict[str, Recipient] = {}
         self.connections: set[Stoppable] = set()
-        self.stopping = False
+        self.course = Course.SERVING
         self.batch = 0
         self.mailbox = f"chanserv.response.{_random()}!"
+        self.farewells = Farewells(self.outlet, self.mailbox + "farewells")
         self._body_prefix = f"http.request.body?{_random()}."
         self._serial = 0
         self._date_line = b""
         self._dated = -1
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the server is about to end."""
+        return self.course is not Course.SERVING
 
     def new_reply_channel(self) -> str:
         """A reply channel that this server has never used."""
@@ -97,7 +135,6 @@ class ServerContext:
         return self.mailbox + base36(self._serial)
 
     def new_body_channel(self) -> str:
-        server_name: str | None = None,
         """A single-reader channel for the rest of a request's body."""
         self._serial += 1
         return self._body_prefix + base36(self._serial)
@@ -108,8 +145,19 @@ class ServerContext:
         if now != self._dated:
             self._dated = now
             self._date_line = b"Date: %b\r\n" % formatdate(now, usegmt=True).encode("ascii")
-        self._server_name = None if server_name is None else server_name.encode("ascii")
         return self._date_line
+
+    def sign(self, response: Response, request_id: bytes = b"") -> None:
+        """
+        Add the headers that say who answers, and to which request, where the
+        site has set none.
+        """
+        if request_id and not response.identified:
+            response.headers.append((b"X-Request-ID", request_id))
+        if self._server_name is not None and not response.named:
+            response.named = True
+            if self._server_name:
+                response.headers.append((b"Server", self._server_name))
 
     def deliver(self, delivery: Delivery) -> None:
         """Hand a message over to whom it is for.  Never raises."""
@@ -118,6 +166,9 @@ class ServerContext:
             return
         recipient = self.recipients.get(delivery.recipients[0])
         if recipient is None:
+            if delivery.recipients[0] == self.farewells.channel:
+                self.farewells.deliver(delivery)
+                return
             if "receipt" not in delivery.message:
                 self.counts.late += 1
             delivery.settle(Outcome.LOST)
@@ -147,18 +198,6 @@ class ServerContext:
 
     def _failed(self, recipient: Recipient, delivery: Delivery) -> None:
         self._log.failure(
-    def sign(self, response: Response, request_id: bytes = b"") -> None:
-        """
-        Add the headers that say who answers, and to which request, where the
-        site has set none.
-        """
-        if request_id and not response.identified:
-            response.headers.append((b"X-Request-ID", request_id))
-        if self._server_name is not None and not response.named:
-            response.named = True
-            if self._server_name:
-                response.headers.append((b"Server", self._server_name))
-
             "The reply {reply!r} could not be handed to its connection", reply=delivery
         )
         delivery.settle(Outcome.LOST)

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chanserv.errors import ChannelFull, ChannelLayerError, MessageTooLarge
+from chanserv.errors import ChannelFull, ChannelLayerError, MessageTooLarge, WorkersAbsent
 from chanserv.messages import Outcome
 
 
 @dataclass(slots=True)
 class Counts:
     """
-    Counted since the server was made; each only grows, but for the two that
+    Counted since the server was made; each only grows, but for the three that
     say how many there are now.
     """
 
     connections_open: int = 0
     """Connections there are now, HTTP and WebSocket."""
+
+    http2_connections: int = 0
+    """Connections that turned out to speak HTTP/2."""
+
+    streams_reset: int = 0
+    """HTTP/2 requests that their client took back."""
+
+    floods: int = 0
+    """HTTP/2 connections closed because their client sent too much that brings no
+    request forward."""
 
     sockets_open: int = 0
     """WebSockets there are now, past their handshake."""
@@ -54,6 +64,15 @@ class Counts:
     full: int = 0
     """Events that found their channel full."""
 
+    parked_now: int = 0
+    """Events that wait at this moment, for a worker or for room in their channel."""
+
+    parked: int = 0
+    """Events that have waited so."""
+
+    unattended: int = 0
+    """Events that were refused since no worker was there, nor came in time."""
+
     expired: int = 0
     """Events that waited too long for a worker."""
 
@@ -88,6 +107,8 @@ class Counts:
         """The layer has not taken an event.  Its being too large is its client's doing."""
         if isinstance(error, ChannelFull):
             self.full += 1
+        elif isinstance(error, WorkersAbsent):
+            self.unattended += 1
         elif not isinstance(error, MessageTooLarge):
             self.unavailable += 1
 

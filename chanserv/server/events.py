@@ -122,6 +122,24 @@ class EventQueue:
             self._held = None
         return event
 
+    def drop_held(self) -> int:
+        """
+        Drop all that is held, but for the last event.
+
+        @return: how many that were.
+        """
+        if not self._held:
+            return 0
+        dropped = len(self._held)
+        last = self._held.pop() if self.intake is Intake.ENDED else None
+        self._held, self._bytes = None, 0
+        if last is not None:
+            self._held = deque([last])
+            self._bytes = last[1].size
+            return dropped - 1
+        self.intake = Intake.OPEN
+        return dropped
+
     def finished(self) -> bool:
         """Whether the last event has been handed out."""
         return self.intake is Intake.ENDED and not self._held

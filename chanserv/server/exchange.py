@@ -221,10 +221,12 @@ class HTTPRequest(http.Request, Recipient):
         self._spool = None
         context.recipients[reply_channel] = self
         receipt = reply_channel if context.settles else None
-        context.outlet.send("http.request", message, receipt, self._sent, patient=True)
+        context.outlet.send(
+            "http.request", message, receipt, self._sent, patient=True, name=reply_channel
+        )
         context.counts.requests += 1
         self.stage = Stage.WAITING
-        channel.answering(context.limits.http_timeout)
+        channel.answering(context.limits.http_timeout + context.outlet.wait)
 
     def _sent(self, error: ChannelLayerError | None) -> None:
         """The layer has taken the request, or not."""
@@ -296,6 +298,8 @@ class HTTPRequest(http.Request, Recipient):
         elif self.stage is Stage.STREAMING:
             self.context.counts.connections_timed_out += 1
             self.channel.abort()
+        elif self._session is not None:
+            self._session.give_up()
 
     # To the client.
 
@@ -372,6 +376,8 @@ class HTTPRequest(http.Request, Recipient):
             session.handshake_ended()
         if self._known:
             self._tell_disconnect()
+        elif self._reply_channel:
+            self.context.outlet.withdraw(self._reply_channel)
         if self._answer is not None:
             self._answer.leave(outcome)
 
@@ -383,12 +389,10 @@ class HTTPRequest(http.Request, Recipient):
         if self.request_id:
             message["request_id"] = self.request_id.decode("ascii")
         self.context.outlet.forget(name)
-        self.context.outlet.send(
+        self.context.farewells.say(
             "http.disconnect",
             SealedMessage(message, 40 + len(name) + len(path) + len(self.request_id)),
-            None,
             self._disconnect_sent,
-            patient=self.context.outlet.is_roomy(),
         )
 
     def _disconnect_sent(self, error: ChannelLayerError | None) -> None:

@@ -1,6 +1,9 @@
 """
 HTTP/1.0 and 1.1 connections: the protocol between a transport and its requests.
 
+Every connection begins here; one whose first bytes are those of HTTP/2 is handed
+over to L{HTTP2Connection}, whatever was agreed on by ALPN or not.
+
 Requests are read by its base, L{RequestReader}.  A connection goes through the
 phases of L{Phase}; whichever it is in, it has one deadline, and when that
 passes L{HTTPConnection.timed_out} decides by the phase.  One request at a time
@@ -17,7 +20,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.interfaces import ISSLTransport
+from twisted.internet.interfaces import IProtocol, ISSLTransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.basic import LineReceiver
@@ -25,8 +28,11 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
 from chanserv.formats import Address
-from chanserv.server.context import ServerContext
+from chanserv.server.arrivals import has_unread
+from chanserv.server.context import Course, ServerContext
 from chanserv.server.exchange import HTTPRequest, Stage
+from chanserv.server.http2.connection import HTTP2Connection
+from chanserv.server.http2.frames import PREFACE
 from chanserv.server.phases import Phase
 from chanserv.server.reading import RequestReader
 from chanserv.server.requests import address_pair
@@ -57,6 +63,7 @@ class HTTPConnection(RequestReader):
 
     _log = Logger()
 
+    lasting = False
     requestFactory: Any = HTTPRequest
     timeOut = None  # its own deadlines take the place of Twisted's
     _networkProducer: Any
@@ -66,6 +73,7 @@ class HTTPConnection(RequestReader):
     server: Address | None = None
     write_paused = False
     _unsent = 0
+    _early = b""
 
     def __init__(self, context: ServerContext, sockets: SocketMaker) -> None:
         """@param sockets: makes what takes the connection over for WebSocket."""
@@ -111,12 +119,20 @@ class HTTPConnection(RequestReader):
             self.abort()
             return
         after = b"%d" % context.limits.retry_after
-        self._write_last(plain_response(503, "too many connections", [(b"Retry-After", after)]))
+        reason = "the server is about to end" if context.stopping else "too many connections"
+        self._write_last(plain_response(503, reason, [(b"Retry-After", after)]))
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes have come."""
         match self.phase:
             case Phase.IDLE:
+                self.enter_head()
+            case Phase.NEW:
+                if self._early:
+                    data, self._early = self._early + data, b""
+                if PREFACE.startswith(data[: len(PREFACE)]) and self.context.limits.http2_streams:
+                    self._turn_to_http2(data)
+                    return
                 self.enter_head()
             case Phase.LINGERING | Phase.CLOSING | Phase.GONE:
                 return
@@ -127,6 +143,17 @@ class HTTPConnection(RequestReader):
         except Exception:
             self._log.failure("A request could not be read")
             self.abort()
+
+    def _turn_to_http2(self, data: bytes) -> None:
+        """Give the connection to HTTP/2, when it is certain that its client speaks that."""
+        if len(data) < len(PREFACE):
+            self._early = data
+            return
+        connection = HTTP2Connection(
+            self.context, scheme=self.scheme, client=self.client, server=self.server
+        )
+        self._give_transport(connection)
+        connection.dataReceived(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
@@ -216,6 +243,8 @@ class HTTPConnection(RequestReader):
 
     def send_head(self, response: Response, framing: BodyFraming, version: bytes) -> None:
         """Write the head of a response, with as much of its body as is there."""
+        if self.context.stopping and not self._more_waits():
+            self.persistent = False
         connection = b"keep-alive" if version == b"HTTP/1.0" else None
         head = head_bytes(
             response,
@@ -224,6 +253,12 @@ class HTTPConnection(RequestReader):
             connection=connection if self.persistent else b"close",
         )
         self.send(head + framing.part(response.content))
+
+    def _more_waits(self) -> bool:
+        """Whether the client has sent more than is being answered, and is to be heard."""
+        return self.context.course is not Course.ENDING and (
+            bool(self._dataBuffer) or has_unread(self.transport)
+        )
 
     def answering(self, timeout: float) -> None:
         """The request is with a worker, for at most C{timeout} seconds."""
@@ -272,6 +307,8 @@ class HTTPConnection(RequestReader):
         super().requestDone(request)
         if self._buffer and self.phase is Phase.IDLE:
             self.enter_head()
+        elif self.context.course >= Course.DRAINED:
+            self.close_idle()
 
     def hand_over(self, session: WebSocketSession) -> tuple[Socket, bytes]:
         """
@@ -279,21 +316,25 @@ class HTTPConnection(RequestReader):
 
         @return: the socket, and the bytes that have been read and not used.
         """
-        transport = self.transport
-        self._leave()
-        self._networkProducer.unregisterProducer()
         rest: bytes = self.clearLineBuffer()
         leftover = b"".join(self._dataBuffer) + rest
         self._dataBuffer = []
         self.requests.clear()
-        self.transport = None
         socket = self._sockets.make(session)
-        if isinstance(transport, ProtocolWrapper):
-            transport.wrappedProtocol = socket
-        else:
-            transport.protocol = socket
-        socket.makeConnection(transport)
+        self._give_transport(socket)
         return socket, leftover
+
+    def _give_transport(self, protocol: IProtocol) -> None:
+        """Make C{protocol} what the transport calls, and leave."""
+        transport = self.transport
+        self._leave()
+        self._networkProducer.unregisterProducer()
+        self.transport = None
+        if isinstance(transport, ProtocolWrapper):
+            transport.wrappedProtocol = protocol
+        else:
+            transport.protocol = protocol
+        protocol.makeConnection(transport)
 
     # Its end.
 
@@ -303,7 +344,7 @@ class HTTPConnection(RequestReader):
             case Phase.IDLE if self.write_paused:
                 self.context.counts.connections_timed_out += 1
                 self.abort()
-            case Phase.IDLE:
+            case Phase.IDLE | Phase.NEW:
                 self._close()
             case Phase.HEAD | Phase.BODY:
                 self.context.counts.connections_timed_out += 1
@@ -325,6 +366,7 @@ class HTTPConnection(RequestReader):
 
     def _write_last(self, response: Response) -> None:
         """Write an answer after which nothing is read."""
+        self.context.sign(response)
         settle_length(response, b"GET")
         head = head_bytes(
             response, date=self.context.date_line(), chunked=False, connection=b"close"
@@ -351,22 +393,26 @@ class HTTPConnection(RequestReader):
         transport.loseWriteConnection()
 
     def stop(self) -> None:
-        """The server stops: close when the present request is answered."""
-        if self.phase is Phase.IDLE:
+        """
+        The server stops.  The answer to the request that is under way, or to the next
+        one, says that the connection closes.
+        """
+
+    def close_idle(self) -> None:
+        """Close, unless a request is under way, or has arrived unread."""
+        if self.phase in (Phase.IDLE, Phase.NEW) and not has_unread(self.transport):
             self._close()
-        elif self.phase is not Phase.HEAD:
-            # Before the end of a head, Twisted's parser would throw it away;
-            # its answer ends the connection all the same.
-            self.persistent = False
 
     def give_up(self) -> None:
         """The server ends: answer 503 where nothing has been answered yet."""
         if self.phase is Phase.LINGERING:
             self._close()
-        elif self.phase is Phase.ANSWERING and self.requests[0].stage is Stage.WAITING:
+        elif self.phase is Phase.ANSWERING and self.requests[0].stage in (
+            Stage.WAITING,
+            Stage.UPGRADING,
+        ):
             self.requests[0].timed_out()
         else:
-        self.context.sign(response)
             self.abort()
 
     def abort(self) -> None:

@@ -14,8 +14,23 @@ from typing import Final
 from chanserv.errors import ConfigurationError
 
 _MAY_BE_ZERO: Final = frozenset(
-    {"drain", "full_patience", "park_seconds", "ping_interval", "socket_lifetime"}
+    {
+        "drain",
+        "drain_timeout",
+        "full_patience",
+        "http2_streams",
+        "park_seconds",
+        "ping_interval",
+        "socket_lifetime",
+    }
 )
+
+DRAIN_TIMEOUT: Final = 8.0
+"""Seconds that a stop waits for open requests: with what follows it, less than the ten
+after which container and process supervisors commonly kill."""
+
+DRAIN_MARGIN: Final = 3.0
+"""Seconds for the clients whose sockets were closed last to say goodbye."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +116,35 @@ class Limits:
     """Seconds for which a refused client may still send, so that it reads its
     answer and not a reset connection (RFC 9112, section 9.6)."""
 
+    http2_streams: int = 128
+    """Requests that one HTTP/2 connection may have open at the same time; further
+    ones are refused, and may be sent again at once.  0 for no HTTP/2.  Browsers
+    have a hundred, proxies set their own bound."""
+
+    http2_window: int = 256 * 1024
+    """Bytes of one request's body that may be under way on an HTTP/2 connection,
+    and a quarter of those of all: enough for 40 Mbit/s over 50 ms."""
+
+    http2_continuations: int = 8
+    """Frames that the headers of one HTTP/2 request may go on for after the first;
+    past it the connection is closed.  All that C{header_bytes} allows fits in
+    four."""
+
+    http2_control_frames: int = 1000
+    """Frames that bring no request forward, such as pings and settings, that an
+    HTTP/2 client may send in one go; a thirtieth of it more each second, and
+    one for each 2 KB sent to it.  Past it the connection is closed."""
+
+    http2_resets: int = 1000
+    """Requests that an HTTP/2 client may take back in one go, and a thirtieth of it
+    more each second; past it the connection is closed.  A browser that leaves a
+    page takes back a hundred."""
+
+    http2_unsent_bytes: int = 64 * 1024 * 1024
+    """Bytes of responses that one HTTP/2 connection holds for its client: those of
+    all its streams at 512 KiB each.  From a quarter of it on further requests
+    wait; past it a response is broken off."""
+
     frame_bytes: int = 1024 * 1024
     """Bytes of one WebSocket frame; over it close 1009."""
 
@@ -173,10 +217,15 @@ class Limits:
     that not all clients come back in the same moment, and for which requests are
     still answered that come on open connections; 0 for everything at once."""
 
-    drain_timeout: float = 8.0
-    """Seconds that open requests may take to end when the server stops: with what
-    follows it, less than the ten after which container and process supervisors
-    commonly kill.  A stop takes at least C{drain} and a moment, where that is longer."""
+    drain_timeout: float = 0.0
+    """Seconds that open requests may take to end when the server stops; 0 for
+    L{DRAIN_TIMEOUT}, or L{DRAIN_MARGIN} more than C{drain} where that is longer.
+    C{drain} is cut short where this is less."""
+
+    @property
+    def stop_seconds(self) -> float:
+        """Seconds that a stop waits for open requests."""
+        return self.drain_timeout or max(DRAIN_TIMEOUT, self.drain + DRAIN_MARGIN)
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -25,6 +25,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chanserv.errors import ConfigurationError
+from chanserv.server.arrivals import accept_waiting, is_own
 from chanserv.server.endpoints import endpoint_of, read_description
 from chanserv.server.proxy_line import LINE_TIMEOUT
 
@@ -128,6 +129,8 @@ class Listener(Service):
             listening.cancel()
             port = yield listening
             if port is not None:
+                if is_own(self._description):
+                    accept_waiting(port)
                 yield maybeDeferred(port.stopListening)
 
     def _listens(self, port: IListeningPort) -> IListeningPort:

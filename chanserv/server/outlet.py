@@ -6,10 +6,17 @@ trip: one Deferred, and one write where the layer is a socket itself, for
 many requests.  The price is that a message waits for the end of the turn,
 which under load is when its answer could be looked at soonest anyway.
 
-A message that finds its channel full may be parked here for a moment, behind
-those for the same channel that are parked already, and is tried again when
-workers have answered something, or after a short while.  So a burst of more
-clients than the channel holds is a wait for them, and not an error.
+An event may have to wait here, in the row of its channel, for one of two reasons:
+
+ - Its channel is full.  It is tried again when workers have answered something, or
+   after a short while.  So a burst of more clients than the channel holds is a wait
+   for them, and not an error.
+ - No worker is there.  Then nothing is tried.  The layer could hold it as well, but no
+   more than a channel's capacity, and for another time than the operator has
+   said; and what has not been sent can be taken back when its client leaves.
+
+When workers are back, all that waits goes out in its order, as the channels have
+room, and what comes meanwhile goes behind it.
 
 What a layer refuses because its store is away is not tried again: the clients
 hear of it at once.  Only the end of a connection's memberships is, since
@@ -19,18 +26,21 @@ nobody else would come back to that.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chanserv.errors import ChannelFull, ChannelLayerError, LayerUnavailable
+from chanserv.errors import ChannelFull, ChannelLayerError, LayerUnavailable, WorkersAbsent
 from chanserv.interfaces import IChannelLayer
 from chanserv.messages import Forget, Operation, SealedMessage, Send
 from chanserv.server.absence import Absence
+from chanserv.server.counts import Counts
 from chanserv.server.limits import Limits
 from chanserv.server.parking import Parked, Parking
+from chanserv.server.refusals import Refusals
 
 Sent = Callable[[ChannelLayerError | None], object]
 """Told what became of a send: its error, or L{None}."""
@@ -39,13 +49,38 @@ AGAIN_AFTER: Final = 0.05
 """Seconds until parked messages are tried again, where no reply comes in that
 would say sooner that a worker has taken something."""
 
+LOOK_AFTER: Final = 0.5
+"""Seconds between two looks at what has waited long enough for a worker."""
+
 FORGET_AGAIN_AFTER: Final = 5.0
 """Seconds until a layer that was away is told again who has left: by then it is
 back, or nobody misses a message for it."""
 
-SAY_FULL_EVERY: Final = 10.0
-"""Seconds between two warnings that events are refused: an overload refuses
-hundreds a second, and its operator needs to hear of it once."""
+MAX_FAREWELLS: Final = 100_000
+"""Ends of connections that wait for a worker, whatever else does.  Each is of a
+connection that workers know of, so there are no more than there were connections
+when the last worker went, and such as came and went in doubt: some 50 MB."""
+
+MAX_FAREWELL_BYTES: Final = 64 * 1024 * 1024
+"""Bytes of these; a client chooses how long its path is."""
+
+
+@dataclass(eq=False, slots=True)
+class Outgoing:
+    """
+    What is to be done on the layer.
+
+    @ivar sent: is called once with the outcome, unless it is withdrawn.
+    @ivar patient: whether it may wait here.
+    @ivar farewell: whether it is the end of a connection.
+    @ivar name: what it may be withdrawn by.
+    """
+
+    operation: Operation
+    sent: Sent | None = None
+    patient: bool = False
+    farewell: bool = False
+    name: str | None = None
 
 
 class Outlet:
@@ -53,26 +88,34 @@ class Outlet:
     Sends to a layer at the end of the reactor's turn.
 
     The order of calls is the order of sends, but for those that are parked.
+
+    @ivar held: whether nothing is tried, since no worker is there.
+    @ivar doubtful: whether it is not known that there ever was one.  What finds its
+        channel full then waits as if there were none.
     """
 
     _log = Logger()
 
-    def __init__(self, layer: IChannelLayer, clock: IReactorTime, limits: Limits) -> None:
+    def __init__(
+        self, layer: IChannelLayer, clock: IReactorTime, limits: Limits, counts: Counts
+    ) -> None:
         self._layer = layer
         self._clock = clock
-        self._operations: list[Operation] = []
-        self._callbacks: list[Sent | None] = []
-        self._patient: list[bool] = []
-        self._parking: Parking[tuple[Send, Sent | None]] = Parking(
-            limits.full_patience, limits.parked_events, limits.parked_bytes
-        )
-        self._half = limits.parked_events // 2
+        self._limits = limits
+        self._counts = counts
+        self._outgoing: list[Outgoing] = []
+        self._turned_away: list[Outgoing] = []
+        self._trips = 0
+        self._parking: Parking[Outgoing] = Parking(limits.parked_events, limits.parked_bytes)
         self._trying = False
         self._again: IDelayedCall | None = None
         self._absence = Absence()
         self._forget_again: IDelayedCall | None = None
-        self._refused = 0
-        self._silent_until = 0.0
+        self._refusals = Refusals()
+        self._behind = False
+        self._stopped = False
+        self.held = False
+        self.doubtful = False
 
     def send(
         self,
@@ -82,74 +125,154 @@ class Outlet:
         sent: Sent | None = None,
         *,
         patient: bool = False,
+        name: str | None = None,
     ) -> None:
         """
         Put C{message} on C{channel}.
 
         @param receipt: as for L{IChannelLayer.send}.
         @param sent: is called once with the outcome, never from within this
-            call.
-        @param patient: whether to park the message where the channel is full,
-            for at most C{full_patience} seconds.
+            call; not at all where the message is withdrawn.
+        @param patient: whether to park the message where no worker is there, for at
+            most C{park_seconds}, or where the channel is full, for at most
+            C{full_patience}.
+        @param name: what the message may be withdrawn by while it is parked.
         """
-        operation = Send(channel, message, receipt)
-        if patient and channel in self._parking and self._park(operation, sent):
-            return
-        self._add(operation, sent, patient)
+        self._enter(Outgoing(Send(channel, message, receipt), sent, patient, False, name))
+
+    def send_farewell(
+        self,
+        channel: str,
+        message: SealedMessage,
+        receipt: str | None = None,
+        sent: Sent | None = None,
+    ) -> None:
+        """
+        Tell workers of the end of a connection that they know; as L{send}.
+
+        Where no worker is there it waits for one, without end.  Where the channel is
+        full it waits only while few others do: nobody may be reading such news,
+        which shall not take the room of what a client waits for.
+        """
+        self._enter(Outgoing(Send(channel, message, receipt), sent, True, True))
 
     def forget(self, channel: str) -> None:
         """End all memberships of C{channel}, whose connection is gone."""
-        self._add(Forget(channel), None, False)
+        self._add(Outgoing(Forget(channel)))
 
-    def _add(self, operation: Operation, sent: Sent | None, patient: bool) -> None:
-        if not self._operations:
+    def withdraw(self, name: str) -> bool:
+        """
+        Take back what waits here under C{name}: its client has left.
+
+        @return: whether it did wait; else the layer has it, or has refused it.
+        """
+        if not self._parking.withdraw(name):
+            return False
+        self._counts.parked_now = self._parking.events
+        return True
+
+    def _enter(self, one: Outgoing) -> None:
+        operation = one.operation
+        if one.patient and (
+            self.held or (isinstance(operation, Send) and operation.channel in self._parking)
+        ):
+            if self._park(one):
+                return
+            if self.held or (self._behind and not one.farewell):
+                self._turn_away(one)
+                return
+        self._add(one)
+
+    def _add(self, one: Outgoing) -> None:
+        if not self._outgoing:
             self._clock.callLater(0, self._flush)
-        self._operations.append(operation)
-        self._callbacks.append(sent)
-        self._patient.append(patient)
+        self._outgoing.append(one)
 
-    def is_roomy(self) -> bool:
-        """
-        Whether half of the room for parked messages is free.
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits here, and nothing is on its way to the layer."""
+        return not (self._outgoing or self._trips or self._parking)
 
-        For those that are patient only then: news that nobody may be reading,
-        which shall not take the room of what a client waits for.
-        """
-        return self._parking.events < self._half
+    @property
+    def wait(self) -> float:
+        """How many seconds what is sent now may wait here for workers."""
+        return self._limits.park_seconds if self.held or self._behind else 0.0
 
     def nudge(self) -> None:
         """Something has come from the layer: there may be room again."""
+        if self._parking and not self._trying and not self.held:
+            self._try_again()
+
+    # Workers that go, and come back.
+
+    def hold(self) -> None:
+        """No worker is there: let all wait, and what has been waiting wait longer."""
+        if self.held:
+            return
+        self.held = True
+        self._refusals.absence_begins(self._counts.parked, self._counts.unattended)
+        self._parking.reprieve = self._clock.seconds() + self._limits.park_seconds
+        self._schedule(LOOK_AFTER)
+
+    def release(self) -> tuple[int, int]:
+        """
+        Workers are there: send what waits, in its order.
+
+        What waits is given C{park_seconds} anew, and so is what comes behind it until
+        all of that is out: it is known that somebody works on it.
+
+        @return: how many events have waited since the workers went, and how many
+            have been refused.
+        """
+        if not self.held:
+            return 0, 0
+        self.held = False
+        self._behind = bool(self._parking)
+        self._parking.reprieve = self._clock.seconds() + self._limits.park_seconds
+        self._schedule(None)
         if self._parking and not self._trying:
             self._try_again()
+        return self._refusals.absence_ends(self._counts.parked, self._counts.unattended)
+
+    def send_last_farewells(self) -> None:
+        """
+        The server ends: give the layer what workers are still to hear, whether or
+        not one is there.
+        """
+        if self.held:
+            for entry in self._parking.take_farewells():
+                self._add(entry.item)
+
+    def start(self) -> None:
+        """Begin, or begin anew."""
+        self._stopped = False
 
     def stop(self) -> None:
         """Try nothing again; what is parked is dropped."""
-        if self._again is not None and self._again.active():
-            self._again.cancel()
-        self._again = None
-        self._parking.clear()
+        self._stopped = True
+        self._schedule(None)
+        self._counts.disconnects_dropped += self._parking.clear()
+        self._counts.parked_now = 0
         if self._forget_again is not None and self._forget_again.active():
             self._forget_again.cancel()
         self._forget_again = None
 
+    # To the layer.
+
     def _flush(self) -> None:
-        operations, self._operations = self._operations, []
-        callbacks, self._callbacks = self._callbacks, []
-        patient, self._patient = self._patient, []
+        outgoing, self._outgoing = self._outgoing, []
 
         def arrived(errors: list[ChannelLayerError | None]) -> None:
-            for index, error in enumerate(errors):
-                sent, operation = callbacks[index], operations[index]
-                if error is not None and patient[index] and isinstance(error, ChannelFull):
-                    if isinstance(operation, Send) and self._park(operation, sent):
+            for one, error in zip(outgoing, errors, strict=True):
+                if isinstance(error, ChannelFull) and one.patient:
+                    if self._park(one):
                         continue
-                    self._say_full(error)
-                if isinstance(error, LayerUnavailable) and isinstance(operation, Forget):
-                    self._remember(operation)
-                if sent is not None:
-                    self._tell(sent, error)
+                    self._refusals.say_full(error, self._clock.seconds())
+                if isinstance(error, LayerUnavailable) and isinstance(one.operation, Forget):
+                    self._remember(one.operation)
+                self._tell(one, error)
 
-        self._send_batch(operations, arrived)
+        self._send_batch([one.operation for one in outgoing], arrived)
 
     def _send_batch(
         self,
@@ -157,6 +280,7 @@ class Outlet:
         arrived: Callable[[list[ChannelLayerError | None]], None],
     ) -> None:
         def answered(errors: list[ChannelLayerError | None]) -> None:
+            self._trips -= 1
             self._note_absence(errors)
             arrived(errors)
 
@@ -167,6 +291,7 @@ class Outlet:
                 error = LayerUnavailable(f"the channel layer failed: {error}")
             answered([error] * len(operations))
 
+        self._trips += 1
         self._layer.send_batch(operations).addCallbacks(answered, failed).addErrback(
             lambda failure: self._log.failure("Telling the outcome of a batch failed", failure)
         )
@@ -181,6 +306,8 @@ class Outlet:
 
     def _remember(self, operation: Forget) -> None:
         """Tell the layer later who has left."""
+        if self._stopped:
+            return
         self._absence.remember(operation.channel)
         if self._forget_again is None or not self._forget_again.active():
             self._forget_again = self._clock.callLater(FORGET_AGAIN_AFTER, self._forget_all)
@@ -189,67 +316,120 @@ class Outlet:
         for channel in self._absence.recall():
             self.forget(channel)
 
-    def _tell(self, sent: Sent, error: ChannelLayerError | None) -> None:
+    def _tell(self, one: Outgoing, error: ChannelLayerError | None) -> None:
+        if one.sent is None:
+            return
         try:
-            sent(error)
+            one.sent(error)
         except Exception:
             self._log.failure("A connection could not take the outcome of its send")
 
-    def _say_full(self, error: ChannelFull) -> None:
-        """Warn the operator that clients are refused, but not of each."""
-        self._refused += 1
-        now = self._clock.seconds()
-        if now < self._silent_until:
-            return
-        self._silent_until = now + SAY_FULL_EVERY
-        refused, self._refused = self._refused, 0
-        self._log.warn(
-            "Refused {refused} events of clients since this was last said: {error}. Run more "
-            "threads or workers, or see what keeps those that run",
-            refused=refused,
-            error=str(error),
-        )
+    def _turn_away(self, one: Outgoing) -> None:
+        """Refuse C{one} at the end of the turn: there is no room to wait."""
+        if not self._turned_away:
+            self._clock.callLater(0, self._refuse_all)
+        self._turned_away.append(one)
+
+    def _refuse_all(self) -> None:
+        turned_away, self._turned_away = self._turned_away, []
+        error = WorkersAbsent("no worker is there, and as many events as may wait for one do so")
+        for one in turned_away:
+            self._tell(one, error)
 
     # Parking.
 
-    def _park(self, operation: Send, sent: Sent | None) -> bool:
-        """Keep a message for a moment, if there is room."""
-        size: int = operation.message.size  # type: ignore[attr-defined]
-        now = self._clock.seconds()
-        if not self._parking.park(operation.channel, (operation, sent), size, now):
+    def _park(self, one: Outgoing) -> bool:
+        """Keep a message for a while, if there is room."""
+        operation = one.operation
+        if not isinstance(operation, Send) or self._stopped:
             return False
+        size: int = operation.message.size  # type: ignore[attr-defined]
+        patience = self._patience()
+        if one.farewell:
+            if not self._has_room_for_farewell(size):
+                return False
+        elif not patience:
+            return False
+        if not self._parking.park(
+            operation.channel,
+            one,
+            size,
+            self._clock.seconds() + patience,
+            name=one.name,
+            farewell=one.farewell,
+        ):
+            return False
+        if not one.farewell:
+            self._counts.parked += 1
+            self._counts.parked_now = self._parking.events
         if self._again is None and not self._trying:
-            self._again = self._clock.callLater(AGAIN_AFTER, self._try_again)
+            self._schedule(LOOK_AFTER if self.held else AGAIN_AFTER)
         return True
 
-    def _try_again(self) -> None:
+    def _patience(self) -> float:
+        """How many seconds what is parked now may wait."""
+        if self.held or self._behind or self.doubtful:
+            return self._limits.park_seconds
+        return self._limits.full_patience
+
+    def _has_room_for_farewell(self, size: int) -> bool:
+        parking = self._parking
+        if self.held:
+            most = MAX_FAREWELLS
+        else:
+            most = self._limits.parked_events // 2 if self._patience() else 0
+        return parking.farewells < most and parking.farewell_bytes + size <= MAX_FAREWELL_BYTES
+
+    def _schedule(self, delay: float | None) -> None:
+        """Look at what is parked in C{delay} seconds; L{None} for not at all."""
         if self._again is not None and self._again.active():
             self._again.cancel()
         self._again = None
+        if delay is not None and not self._stopped:
+            self._again = self._clock.callLater(delay, self._look)
+
+    def _look(self) -> None:
+        self._again = None
+        if not self.held:
+            if self._parking and not self._trying:
+                self._try_again()
+            return
+        overdue = self._parking.take_overdue(self._clock.seconds())
+        self._counts.parked_now = self._parking.events
+        if self._parking:
+            self._schedule(LOOK_AFTER)
+        error = WorkersAbsent("no worker came in time")
+        for entry in overdue:
+            self._tell(entry.item, error)
+
+    def _try_again(self) -> None:
+        self._schedule(None)
         self._trying = True
         lot = self._parking.take_lot()
-        operations = [entry.item[0] for entry in lot]
+        operations = [entry.item.operation for entry in lot]
         self._send_batch(operations, lambda errors: self._tried(lot, errors))
 
-    def _tried(
-        self, lot: list[Parked[tuple[Send, Sent | None]]], errors: list[ChannelLayerError | None]
-    ) -> None:
+    def _tried(self, lot: list[Parked[Outgoing]], errors: list[ChannelLayerError | None]) -> None:
         """Keep what was tried in vain, and let go of the rest."""
         self._trying = False
-        now = self._clock.seconds()
+        now, parking = self._clock.seconds(), self._parking
         refused = [
-            isinstance(error, ChannelFull) and now < entry.deadline
+            isinstance(error, ChannelFull)
+            and not self._stopped
+            and (self.held or parking.has_time(entry, now))
             for entry, error in zip(lot, errors, strict=True)
         ]
-        self._parking.settle(lot, refused)
-        if self._parking:
-            delay = AGAIN_AFTER if any(refused) else 0
-            self._again = self._clock.callLater(delay, self._try_again)
+        parking.settle(lot, refused)
+        self._counts.parked_now = parking.events
+        if not parking:
+            self._behind = False
+        elif self.held:
+            self._schedule(LOOK_AFTER)
+        else:
+            self._schedule(AGAIN_AFTER if any(refused) else 0)
         for entry, error, again in zip(lot, errors, refused, strict=True):
-            sent = entry.item[1]
             if again:
                 continue
             if isinstance(error, ChannelFull):
-                self._say_full(error)
-            if sent is not None:
-                self._tell(sent, error)
+                self._refusals.say_full(error, now)
+            self._tell(entry.item, error)

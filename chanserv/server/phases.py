@@ -1,4 +1,4 @@
-"""The phases that an HTTP/1 connection goes through."""
+"""The phases that a connection goes through with HTTP/1."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from enum import Enum
 class Phase(Enum):
     """Where a connection is."""
 
+    NEW = "new"
+    """Before the first bytes of the connection, which may be those of HTTP/2."""
     IDLE = "idle"
-    """Before the first byte of a request."""
+    """Before the first byte of a further request."""
     HEAD = "head"
     BODY = "body"
     ANSWERING = "answering"

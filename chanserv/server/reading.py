@@ -37,7 +37,7 @@ class RequestReader(http.HTTPChannel):
     def __init__(self, context: ServerContext) -> None:
         super().__init__()
         self.context = context
-        self.phase = Phase.IDLE
+        self.phase = Phase.NEW
         self.maxHeaders = context.limits.header_count
         self.totalHeadersSize = self.MAX_LENGTH = context.limits.header_bytes
         self._optimisticEagerReadSize = context.limits.ahead_bytes

@@ -69,5 +69,13 @@ class Recipient:
         """
         self.deliver(Delivery(("",), shared.message))
 
+    def leave(self) -> int:
+        """
+        The server ends now: say what others are still to hear of this.
+
+        @return: how many events are dropped for it.
+        """
+        return 0
+
     def fail(self) -> None:
         """A message could not be taken, by a fault of the server."""

@@ -31,8 +31,10 @@ from zope.interface import implementer
 from chanserv.interfaces import IChannelLayer
 from chanserv.messages import Delivery
 from chanserv.server.access_log import AccessLog
-from chanserv.server.context import ServerContext
+from chanserv.server.attendance import Attendance
+from chanserv.server.context import Course, ServerContext
 from chanserv.server.counts import Counts
+from chanserv.server.draining import Drain
 from chanserv.server.http import HTTPConnection
 from chanserv.server.limits import Limits
 from chanserv.server.proxies import ProxyHeaders
@@ -43,9 +45,6 @@ _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
 """Seconds to wait before asking a failing layer again: the first time, and at
 most, doubling in between."""
-
-_DRAIN_CHECK: Final = 0.1
-"""Seconds between two looks at whether all connections have ended."""
 
 
 @implementer(IProtocolNegotiationFactory)
@@ -174,9 +173,9 @@ class InterfaceServer(Service):
         access_log: AccessLog | str | IO[str] | None = None,
         root_path: str = "",
         proxies: ProxyHeaders | None = None,
+        request_ids: bool = True,
         server_name: str | None = None,
         watch_workers: bool = False,
-        request_ids: bool = True,
     ) -> None:
         """
         @param layer: where the workers are.
@@ -191,12 +190,12 @@ class InterfaceServer(Service):
         @param root_path: the path under which a proxy mounts the site.  It is
             told to the site; C{path} still begins with it.
         @param proxies: reads what proxies say of clients; L{None} to believe none.
+        @param request_ids: whether each request gets an id, where it has none.
         @param server_name: what the C{Server} header says where the site sets none,
             empty for no header; L{None} for our own name.
         @param watch_workers: whether to hold what comes while no worker is there; see
             L{chanserv.server.attendance}.  For a layer with groups that workers of
             other processes read.
-        @param request_ids: whether each request gets an id, where it has none.
         @raise OSError: the access log cannot be opened.
         """
         limits = limits or Limits()
@@ -212,10 +211,12 @@ class InterfaceServer(Service):
             access_log=access_log,
             root_path=root_path.rstrip("/"),
             proxies=proxies,
-            server_name=server_name,
             request_ids=RequestIds() if request_ids else None,
+            server_name=server_name,
         )
         self._inlet = Inlet(self._context)
+        self._watch_workers = watch_workers
+        self._attendance = Attendance(layer, reactor, self._context.outlet)
         sockets = SocketMaker(limits, reactor, compression=compression)
         self.factory = HTTPServerFactory(self._context, sockets)
 
@@ -229,50 +230,40 @@ class InterfaceServer(Service):
         """The mailbox that replies to this server go to."""
         return self._context.mailbox
 
+    @property
+    def workers_present(self) -> bool | None:
+        """
+        Whether there are workers; L{None} where that is not known, since none has been
+        seen yet, or since nobody looks.
+        """
+        return self._attendance.workers_present
+
     def startService(self) -> None:
         """Begin to take replies.  Listening is for who has the endpoints."""
         super().startService()
-        self._context.stopping = False
+        self._context.course = Course.SERVING
+        self._context.outlet.start()
         self._inlet.start()
+        if self._watch_workers:
+            self._attendance.start()
 
     def stopService(self) -> Deferred[None]:
         """
         End all connections: requests when they are answered, WebSockets with
-        close code 1012.
+        close code 1012, one after the other.  Nothing should be accepted any more;
+        workers should still be there.
 
-        @return: fires when the last one has ended, at the latest after
-            C{drain_timeout} seconds.
+        @return: fires when the last one has ended, and workers have heard of it: at
+            the latest a second after C{drain_timeout}.
         """
         super().stopService()
-        context = self._context
-        context.stopping = True
-        for connection in list(context.connections):
-            connection.stop()
         ended: Deferred[None] = Deferred()
-        self._drain(context.clock.seconds() + context.limits.drain_timeout, ended)
+        Drain(self._context, lambda: self._ended(ended)).begin()
         return ended
-
-    def _drain(self, deadline: float, ended: Deferred[None]) -> None:
-        """Wait for connections to end, and for their last events to be out."""
-        context = self._context
-        if context.clock.seconds() >= deadline:
-            self._give_up()
-            context.clock.callLater(_DRAIN_CHECK, self._give_up)
-            context.clock.callLater(_DRAIN_CHECK * 2, self._ended, ended)
-            return
-        if not (context.connections or context.recipients):
-            # One more turn, in which the layer takes the last events.
-            context.clock.callLater(_DRAIN_CHECK, self._ended, ended)
-            return
-        context.clock.callLater(_DRAIN_CHECK, self._drain, deadline, ended)
-
-    def _give_up(self) -> None:
-        """End what is left: at first with an answer, where one is due."""
-        for connection in list(self._context.connections):
-            connection.give_up()
 
     def _ended(self, ended: Deferred[None]) -> None:
         context = self._context
+        self._attendance.stop()
         self._inlet.stop()
         context.outlet.stop()
         context.losses.stop()

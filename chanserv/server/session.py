@@ -95,6 +95,7 @@ class WebSocketSession(Recipient):
         "_client",
         "_events",
         "_expires",
+        "_leaving",
         "_offer",
         "_pinged",
         "_upgrade",
@@ -111,6 +112,7 @@ class WebSocketSession(Recipient):
 
     _log = Logger()
 
+    lasting = True
     deadline: float
     slot: int
 
@@ -129,6 +131,7 @@ class WebSocketSession(Recipient):
         self._client: str = client[0] if client else "-"
         self._pinged = 0.0
         self._expires = NEVER
+        self._leaving = False
         self._events = EventStream(context, self)
         context.timeouts.begin(self)
 
@@ -151,7 +154,7 @@ class WebSocketSession(Recipient):
         )
         context.recipients[events.reply_channel] = self
         context.counts.handshakes += 1
-        context.timeouts.after(self, context.limits.handshake_timeout)
+        context.timeouts.after(self, context.limits.handshake_timeout + context.outlet.wait)
         events.add("websocket.connect", message)
 
     # For the stream of its events.
@@ -196,6 +199,8 @@ class WebSocketSession(Recipient):
         if "receipt" in message:
             delivery.settle()
             self._events.receipt(message["receipt"])
+            if self._leaving:
+                self._close_if_quiet()
             return
         if self.state is SocketState.CLOSED:
             self.context.counts.late += 1
@@ -319,8 +324,8 @@ class WebSocketSession(Recipient):
     # The open socket.
 
     def received(self, payload: bytes, binary: bool) -> None:
-        """A message of the client."""
-        if self.state is not SocketState.OPEN:
+        """A message of the client; too late for an answer, it is dropped."""
+        if self.state is not SocketState.OPEN or self._leaving:
             return
         self.context.counts.frames_in += 1
         events = self._events
@@ -429,12 +434,36 @@ class WebSocketSession(Recipient):
     # The server's stop.
 
     def stop(self) -> None:
-        """Close, since the server is about to end."""
-        self.close(SERVICE_RESTART)
+        """
+        Close, since the server is about to end: as soon as what the client has sent
+        until now is answered.
+
+        So a client knows, when it comes back, what it has to say again: all that
+        has had no answer, of which nothing was handled.
+        """
+        self._leaving = True
+        self._close_if_quiet()
+
+    def _close_if_quiet(self) -> None:
+        if not self._events.busy:
+            self.close(SERVICE_RESTART)
+
+    def close_idle(self) -> None:
+        """Nothing: a socket is closed in its turn."""
 
     def give_up(self) -> None:
-        """Drop the connection, whose client has been told."""
-        self.abort()
+        """Tell the client, or where it has been told drop the connection."""
+        match self.state:
+            case SocketState.HANDSHAKE:
+                self._refuse_busy()
+            case SocketState.OPEN:
+                self.close(SERVICE_RESTART)
+            case _:
+                self.abort()
+
+    def leave(self) -> int:
+        """Hand out the last event, whatever became of those before it."""
+        return self._events.cut_short()
 
     def abort(self) -> None:
         """Drop the connection."""

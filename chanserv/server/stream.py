@@ -115,7 +115,9 @@ class EventStream:
 
     def end(self, farewell: SealedMessage) -> None:
         """Take in the disconnect event, which goes out when those before it have."""
-        if self.hearing is Hearing.UNHEARD:
+        if self.hearing is Hearing.UNHEARD or (
+            self.hearing is Hearing.ASKED and self._context.outlet.withdraw(self.reply_channel)
+        ):
             self._forget()
             return
         event = ("websocket.disconnect", farewell)
@@ -125,6 +127,25 @@ class EventStream:
             # Events before it may still join groups: they are ended again then.
             self._context.outlet.forget(self.reply_channel)
             self.advance()
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is an event whose consumer has not finished, as far as is known."""
+        return self._context.ordered and (self._queue.in_flight > 0 or len(self._queue) > 0)
+
+    def cut_short(self) -> int:
+        """
+        Hand out the last event now, and what is before it not at all.
+
+        @return: how many events that were.
+        """
+        if self._farewell is not None or self.hearing is Hearing.ENDED:
+            return 0
+        dropped = self._queue.drop_held()
+        while self._queue.in_flight:
+            self._queue.landed()
+        self.advance()
+        return dropped
 
     def advance(self) -> None:
         """
@@ -158,11 +179,17 @@ class EventStream:
             self._farewell = message
             self._send_farewell(message)
             return
-        context = self._context
+        context, name = self._context, self.reply_channel
         if context.ordered:
-            context.timeouts.after(self, context.limits.settle_timeout)
-        receipt = self.reply_channel if context.settles else None
-        context.outlet.send(channel, message, receipt, self._sent, patient=True)
+            context.timeouts.after(self, context.limits.settle_timeout + context.outlet.wait)
+        context.outlet.send(
+            channel,
+            message,
+            name if context.settles else None,
+            self._sent,
+            patient=True,
+            name=name if self.hearing is Hearing.ASKED else None,
+        )
 
     def _sent(self, error: ChannelLayerError | None) -> None:
         """The layer has taken an event, or not."""
@@ -178,8 +205,11 @@ class EventStream:
         self._source.event_refused(error)
         if self.hearing is Hearing.UNHEARD:
             self._forget()
-        else:
-            self._landed()
+            return
+        # What came after it is not to be handled without it.
+        for _ in range(self._queue.drop_held()):
+            self._context.counts.refused(error)
+        self._landed()
 
     def _landed(self) -> None:
         if self._farewell is None:
@@ -192,9 +222,13 @@ class EventStream:
         context.timeouts.end(self)
         context.recipients.pop(name, None)
         context.outlet.forget(name)
-        context.outlet.send(
-            "websocket.disconnect", message, None, self._farewell_sent, patient=True
-        )
+        context.farewells.postponed.discard(self)
+        context.farewells.say("websocket.disconnect", message, self._farewell_sent)
+
+    def say_again(self) -> None:
+        """Try again to say that the connection has ended."""
+        if self._farewell is not None:
+            self._send_farewell(self._farewell)
 
     def _farewell_sent(self, error: ChannelLayerError | None) -> None:
         context = self._context
@@ -205,6 +239,7 @@ class EventStream:
             self._farewell = None
             return
         context.timeouts.after(self, 2.0**self._retries)
+        context.farewells.postponed.add(self)
         self._retries += 1
 
     def _forget(self) -> None:
@@ -216,7 +251,7 @@ class EventStream:
     def timed_out(self, now: float) -> None:
         """No receipt has come, or the last event is to be tried again."""
         if self._farewell is not None:
-            self._send_farewell(self._farewell)
+            self.say_again()
             return
         self._context.counts.overdue += 1
         self._log.warn(

@@ -155,6 +155,7 @@ class HTTP2Connection(Protocol):
 
     _log = Logger()
 
+    lasting = False
     transport: Any
     deadline: float
     slot: int
@@ -564,6 +565,10 @@ class HTTP2Connection(Protocol):
         self._watch()
         if not self.streams:
             self._close()
+
+    def close_idle(self) -> None:
+        """The server ends: close, if nothing is under way."""
+        self._heard()
 
     def give_up(self) -> None:
         """The server ends: answer 503 where nothing has been answered yet."""
