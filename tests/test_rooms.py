@@ -51,6 +51,11 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("chanserv.django.development", "service"): (
         "behind runserver stands a whole server in one process"
     ),
+    ("chanserv.django.development", "config"): "so does a supervisor of its workers",
+    ("chanserv.django.development", "processes"): "so does a supervisor of its workers",
+    ("chanserv.django.development_worker", "child"): "it is a worker process of runserver",
+    ("chanserv.django.development_worker", "site"): "it is a worker process of runserver",
+    ("chanserv.django.development_worker", "config"): "it is a worker process of runserver",
     ("chanserv.django.management.commands.runworker", "service"): (
         "it is what twistd chanserv --no-listen is"
     ),

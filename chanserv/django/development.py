@@ -1,57 +1,92 @@
 """
 The development server behind C{manage.py runserver}.
 
-Django's command does the checks, the messages and the reloading; it makes a
-server of a class, gives it an application, and calls C{serve_forever}.
-L{ReactorServer} is such a class: it binds the port when it is made, so that
-errors are Django's to tell, and then runs the reactor in whichever thread it is
-called on.
+Django's command makes a server of a class, gives it an application, and calls
+C{serve_forever}.  L{ReactorServer} is such a class: it binds the port when it is
+made, so that errors are Django's to tell, and then runs the reactor in whichever
+thread it is called on.
+
+What it serves is one of two things: a L{WholeSite}, all in this process; or a
+L{Front}, where connections end in this process and a worker process runs the site,
+to be replaced whenever its code changes.
 """
 
 from __future__ import annotations
 
+import atexit
 import logging
+import math
+import re
+import shutil
 import socket
 import sys
+import tempfile
 import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, Protocol
+from urllib.parse import urlencode
 
+from django.conf import settings
 from twisted.internet.endpoints import AdoptedStreamServerEndpoint
-from twisted.logger import (
-    FilteringLogObserver,
-    LogLevel,
-    LogLevelFilterPredicate,
-    STDLibLogObserver,
-    globalLogBeginner,
-)
 
+from chanserv.config import Config
+from chanserv.core.capacity import rule_pairs
 from chanserv.django.application import DjangoApplication
+from chanserv.django.console import show_warnings
 from chanserv.django.layers import channel_layers
 from chanserv.layers.blocking import face_of
 from chanserv.layers.from_spec import make_layer
 from chanserv.layers.reach import within_process
+from chanserv.layers.url_options import SINGLE
+from chanserv.processes import make_supervisor
 from chanserv.server import InterfaceServer
 from chanserv.server.access_log import AccessLog, quoted
 from chanserv.server.endpoints import LISTEN_BACKLOG
+from chanserv.server.limits import Limits
 from chanserv.server.listener import Listener
 from chanserv.service import ChanservService
+from chanserv.supervision.supervisor import child_command
+from chanserv.supervision.worker_process import CHILD_FDS
 from chanserv.worker.team import ThreadTeam
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
+    from chanserv.interfaces import IChannelLayer
+
 STOP_TIMEOUT: Final = 2.0
 """Seconds that Ctrl-C waits for consumers: whoever develops wants the prompt."""
+
+WORKER_MODULE: Final = "chanserv.django.development_worker"
+"""What a worker process runs."""
+
+WITH_THE_TERMINAL: Final = {**CHILD_FDS, 0: 0, 1: 1, 2: 2}
+"""The descriptors of a worker process: what the site prints goes where what this
+process prints does, in its own colours, and a debugger may ask whoever sits there."""
+
+LIMITS: Final = Limits(drain=0.0, drain_timeout=STOP_TIMEOUT)
+"""Those of the interface server: Ctrl-C waits for nobody's idle connection."""
 
 _LOWEST_CLOSE_CODE: Final = 1000
 
 
+class Development(Protocol):
+    """What the development server is to serve."""
+
+    def service(self, reactor: Any, listening: socket.socket) -> ChanservService:
+        """
+        Put together what is served on a socket that listens.
+
+        @raise ConfigurationError: the settings are wrong.
+        """
+
+
 @dataclass(frozen=True)
-class Development:
+class WholeSite:
     """
-    What the development server is to serve.
+    Connections, and threads that run the site, or perhaps none.
 
     @ivar alias: the channel layer, in C{CHANNEL_LAYERS}.
     @ivar threads: how many consumers run at once; 0 for no workers.
@@ -63,11 +98,7 @@ class Development:
     static_files: bool
 
     def service(self, reactor: Any, listening: socket.socket) -> ChanservService:
-        """
-        Put together what is served on a socket that listens.
-
-        @raise ConfigurationError: the settings are wrong.
-        """
+        """See L{Development}."""
         layer = make_layer(channel_layers[self.alias].settings.spec, reactor)
         service = ChanservService(layer, "a site in development", reactor.callLater)
         if self.threads:
@@ -81,12 +112,93 @@ class Development:
                 alone=within_process(layer),
                 stop_timeout=STOP_TIMEOUT,
             )
-        service.access_log = DevelopmentLog(sys.stderr, reactor)
-        service.server = InterfaceServer(layer, reactor, access_log=service.access_log)
-        family = listening.family
-        endpoint = AdoptedStreamServerEndpoint(reactor, listening.detach(), family)  # type: ignore[no-untyped-call]
-        service.listeners.append(Listener("tcp:", service.server.factory, reactor, endpoint))
+        _add_interface_server(service, layer, reactor, listening)
         return service
+
+
+@dataclass(frozen=True)
+class Front:
+    """
+    Connections alone; a worker process runs the site.
+
+    @ivar alias: the channel layer, in C{CHANNEL_LAYERS}.
+    @ivar threads: how many consumers run at once.
+    @ivar command: what tells the worker process of the command and its options; in
+        plain values.
+    @ivar works: called when the first worker takes messages, with the URL of the layer
+        where that is not the site's own.
+    @ivar replaced: called when another has taken over.
+    @ivar broken: called when one cannot load the site, with whether another is at work.
+    """
+
+    alias: str
+    threads: int
+    command: Mapping[str, Any]
+    works: Callable[[str | None], object]
+    replaced: Callable[[], object]
+    broken: Callable[[bool], object]
+
+    def service(self, reactor: Any, listening: socket.socket) -> ChanservService:
+        """See L{Development}."""
+        spec: Any = channel_layers[self.alias].settings.spec
+        layer = make_layer(spec, reactor)
+        private = None
+        if within_process(layer):
+            private = spec = self._private_layer()
+            layer = make_layer(spec, reactor)
+        service = ChanservService(layer, "a site in development", reactor.callLater)
+        supervisor = service.supervisor = make_supervisor(
+            Config(
+                settings=settings.SETTINGS_MODULE,
+                layer=private or self.alias,
+                threads=self.threads,
+                stop_timeout=STOP_TIMEOUT,
+                workers=1,
+                # Whoever debugs it stops its threads for as long as that takes.
+                stuck_after=math.inf,
+                reload=True,
+            ),
+            spec,
+            layer,
+            reactor,
+            also={"command": self.command},
+            command=child_command(WORKER_MODULE),
+            child_fds=WITH_THE_TERMINAL,
+        )
+        supervisor.heard["broken"] = lambda *_: self.broken(supervisor.crew.working > 0)
+        supervisor.on_replaced = lambda well: self.replaced() if well else None
+        supervisor.when_working().addCallback(lambda _: self.works(private))
+        _add_interface_server(service, layer, reactor, listening)
+        return service
+
+    def _private_layer(self) -> str:
+        """
+        The URL of an IPC layer for this run alone, with the capacities and times of
+        the layer in memory that it stands for.
+        """
+        folder = tempfile.mkdtemp(prefix="chanserv-runserver-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        config = channel_layers[self.alias].settings.config
+        query = [(name, config[name]) for name in SINGLE if name in config]
+        for option, values in (
+            ("channel_capacity", rule_pairs(config.get("channel_capacity"))),
+            ("redeliver", ((one, None) for one in config.get("redeliver") or ())),
+        ):
+            for pattern, count in values:
+                # A URL has no place for a regular expression.
+                if not isinstance(pattern, re.Pattern):
+                    query.append((option, pattern if count is None else f"{pattern}:{count}"))
+        return f"ipc:runserver?{urlencode([('directory', folder), *query])}"
+
+
+def _add_interface_server(
+    service: ChanservService, layer: IChannelLayer, reactor: Any, listening: socket.socket
+) -> None:
+    service.access_log = DevelopmentLog(sys.stderr, reactor)
+    service.server = InterfaceServer(layer, reactor, limits=LIMITS, access_log=service.access_log)
+    family = listening.family
+    endpoint = AdoptedStreamServerEndpoint(reactor, listening.detach(), family)  # type: ignore[no-untyped-call]
+    service.listeners.append(Listener("tcp:", service.server.factory, reactor, endpoint))
 
 
 class ReactorServer:
@@ -180,23 +292,6 @@ class DevelopmentLog(AccessLog):
         if status >= 400:
             level = logging.ERROR if status >= 500 else logging.WARNING
         self._logger.log(level, '"%s" %s %s', line, status, length or 0, extra=extra)
-
-
-def show_warnings() -> None:
-    """
-    Pass on what is logged in this process, from warnings up, to Python's
-    C{logging} under C{chanserv}; to standard error, where the site's C{LOGGING}
-    has no other place for it.
-    """
-    logger = logging.getLogger("chanserv")
-    if not logger.hasHandlers():
-        shown = logging.StreamHandler()
-        shown.setFormatter(logging.Formatter("%(message)s"))
-        logger.addHandler(shown)
-    observer = FilteringLogObserver(
-        STDLibLogObserver("chanserv"), [LogLevelFilterPredicate(LogLevel.warn)]
-    )
-    globalLogBeginner.beginLoggingTo([observer], discardBuffer=True, redirectStandardIO=False)
 
 
 def _now() -> str:
