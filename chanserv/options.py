@@ -260,6 +260,23 @@ GROUPS: Final[tuple[tuple[str, tuple[Choice, ...]], ...]] = (
         ),
     ),
     (
+        "Limits of HTTP/2 (at most, for each connection)",
+        (
+            _limit("http2-max-streams", "http2_streams", COUNT, "Requests open at the same time; "
+                   "0 for no HTTP/2."),
+            _limit("http2-window", "http2_window", SIZE, "Of one request's body, under way; of "
+                   "all bodies four times that."),
+            _limit("http2-max-continuations", "http2_continuations", COUNT, "Frames that the "
+                   "headers of a request go on for."),
+            _limit("http2-max-control-frames", "http2_control_frames", COUNT, "Pings, settings "
+                   "and the like in one go, or in half a minute."),
+            _limit("http2-max-resets", "http2_resets", COUNT, "Requests taken back in one go, or "
+                   "in half a minute."),
+            _limit("http2-max-unsent", "http2_unsent_bytes", SIZE, "Responses that wait for the "
+                   "client."),
+        ),
+    ),
+    (
         "Limits of WebSockets (at most)",
         (
             _limit("websocket-max-frame", "frame_bytes", SIZE, "One frame."),

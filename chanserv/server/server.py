@@ -68,6 +68,8 @@ class HTTPServerFactory(ServerFactory[HTTPConnection]):
         What a TLS client may ask for by ALPN (RFC 7301).  Without this word
         Twisted refuses clients that ask for anything, as all browsers do.
         """
+        if self._context.limits.http2_streams:
+            return [b"h2", b"http/1.1"]
         return [b"http/1.1"]
 
 
