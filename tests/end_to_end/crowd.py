@@ -40,9 +40,13 @@ class Talker:
     answers: list[int] = field(default_factory=list)
     group: list[int] = field(default_factory=list)
 
-    def speak(self) -> None:
-        """Send the next number."""
-        self.socket.send(str(len(self.sent)))
+    def speak(self, how: str = "") -> None:
+        """
+        Send the next number.
+
+        @param how: C{" hold"} for one whose consumer waits until it is let go.
+        """
+        self.socket.send(f"{len(self.sent)}{how}")
         self.sent.append(time.monotonic())
 
 

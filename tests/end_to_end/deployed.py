@@ -7,6 +7,7 @@ import secrets
 import signal
 import tempfile
 import textwrap
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -33,12 +34,15 @@ SETTINGS = """
 ROUTING = """
     import os
     import time
+    from pathlib import Path
+    from uuid import uuid4
 
     from deployed.version import VERSION
 
     from chanserv.django import Group, route
 
     MARK = f"answer:{VERSION}:{os.getpid()}:"
+    FOLDER = Path(__file__).parent.parent
 
     def join(message):
         message.reply_channel.send({"accept": True})
@@ -50,8 +54,18 @@ ROUTING = """
         text = message["text"]
         if text.startswith("all:"):
             Group("crowd").send({"text": f"group:{text[4:]}"})
-        else:
-            message.reply_channel.send({"text": MARK + text})
+            return
+        number, _, how = text.partition(" ")
+        if how == "hold":
+            hold()
+        message.reply_channel.send({"text": MARK + number})
+
+    def hold():
+        # Say that we have begun, and wait until we are let go.
+        (FOLDER / f"held.{uuid4()}.{os.getpid()}").touch()
+        deadline = time.monotonic() + 120
+        while not (FOLDER / "let-go").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
 
     def leave(message):
         Group("crowd").discard(message.reply_channel)
@@ -62,6 +76,10 @@ ROUTING = """
         route("websocket.disconnect", leave),
     ]
 """
+
+HELD = 3
+"""Events that are in the hands of workers when one of them is killed: fewer than one
+worker has threads, so that the other goes on meanwhile."""
 
 BROKEN = 'raise ImportError("this code is broken")\n'
 
@@ -142,8 +160,26 @@ class Deployed:
         assert "this code is broken" in supervisor.log()
         before = crowd.by_worker.copy()
         await eventually("the old workers answer", lambda: (crowd.by_worker - before).total() >= 20)
-        versions = {version for version, _ in crowd.by_worker - before}
-        assert versions == {f"v{self.version}"}, versions
+        now, then = ({version for version, _ in seen} for seen in (crowd.by_worker, before))
+        assert now == then, now - then
+
+    async def kill_a_worker(self, crowd: Crowd) -> None:
+        """Kill a worker with events in its hands, and see another get them."""
+        for talker in crowd.talkers[:HELD]:
+            talker.speak(" hold")
+        await eventually("they are held", lambda: len(self.holders()) == HELD)
+        (victim, count), *_ = Counter(self.holders()).most_common()
+        before = {pid for _, pid in crowd.by_worker}
+        os.kill(victim, signal.SIGKILL)
+        await eventually("others have taken them", lambda: len(self.holders()) == HELD + count)
+        (self.folder / "let-go").touch()
+        await eventually(
+            "another is in its place", lambda: {pid for _, pid in crowd.by_worker} - before
+        )
+
+    def holders(self) -> list[int]:
+        """The process of each consumer that was begun for an event that is held."""
+        return [int(one.suffix[1:]) for one in self.folder.glob("held.*")]
 
 
 @contextmanager

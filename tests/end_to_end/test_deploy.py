@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from collections.abc import Coroutine
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +17,6 @@ import pytest
 from chanserv.server.open_files import make_room
 from tests.end_to_end.crowd import Crowd
 from tests.end_to_end.deployed import Deployed, deployed
-from tests.end_to_end.split import Part, eventually
 from tests.processes import CLEAN_EXITS
 from tests.redis_servers import redis_server
 
@@ -50,16 +47,6 @@ def visit_to(visit: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(visit, LONGEST))
 
 
-async def kill_one(site: Deployed, crowd: Crowd, supervisor: Part, pids: set[int]) -> None:
-    """Kill a worker as it works, and wait until another has taken its place."""
-    victim = min(pids)
-    os.kill(victim, signal.SIGKILL)
-    await eventually("it is noticed", lambda: not Path(f"/proc/{victim}").exists())
-    before = {pid for _, pid in crowd.by_worker}
-    await eventually("another answers", lambda: {pid for _, pid in crowd.by_worker} - before)
-    assert supervisor.process.poll() is None
-
-
 def check_ends(site: Deployed) -> None:
     """Each process ends in order, and none has had an error of ours."""
     for part in site.parts:
@@ -79,11 +66,11 @@ def test_a_thousand_sockets_hear_nothing_of_ten_deployments() -> None:
         async def visit() -> None:
             crowd = await Crowd.come([server.port], SOCKETS, PERIOD)
             for number in range(TIMES):
-                pids = await site.deploy(crowd, server)
+                await site.deploy(crowd, server)
                 if number == TIMES // 3:
                     await site.deploy_broken_code(crowd, server)
                 if number == TIMES // 3 * 2:
-                    await kill_one(site, crowd, server, pids)
+                    await site.kill_a_worker(crowd)
             await crowd.go()
             sys.stdout.write(f"one server: {crowd.figures()}")
             assert {version for version, _ in crowd.by_worker} >= {
@@ -107,12 +94,12 @@ def test_the_same_over_redis_with_two_interface_servers_and_two_groups_of_worker
             crowd = await Crowd.come([front.port for front in fronts], SPLIT_SOCKETS, PERIOD / 3)
             for number in range(TIMES):
                 supervisor = supervisors[number % 2]
-                pids = await site.deploy(crowd, supervisor)
+                await site.deploy(crowd, supervisor)
                 if number == TIMES // 3:
                     await site.deploy_broken_code(crowd, supervisor)
                     site.write()
                 if number == TIMES // 3 * 2:
-                    await kill_one(site, crowd, supervisor, pids)
+                    await site.kill_a_worker(crowd)
             await crowd.go()
             sys.stdout.write(f"split over Redis: {crowd.figures()}")
 
