@@ -252,7 +252,7 @@ class Crew:
                 {"worker": member.slot, "how": how},
                 number,
             )
-        else:
+        elif member.gone:
             yield Say("info", "Worker {worker} has ended in order", {"worker": member.slot})
 
     def tick(self, now: float) -> Actions:

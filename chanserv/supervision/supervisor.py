@@ -255,7 +255,7 @@ class Supervisor(Service):
         except OSError as error:
             # Out of processes, memory or descriptors: that may pass.
             self.crew.failed(member, f"no process can be started: {error.strerror}")
-            self._over(member, "never started")
+            self._over(member, "")
             return
         process.say({"orders": self._orders, "slot": slot, **whereabouts(self._folder)})
 
