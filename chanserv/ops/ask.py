@@ -8,11 +8,12 @@ message to that group, with a channel for the answers::
 
 and each process sends one back::
 
-    {"answer": "status", "version": 1, "id": "7", "status": {...}}
+    {"answer": "status", "version": 1, "id": "7", "from": "chanserv.process.Zk3d!roll",
+     "status": {...}}
 
-where the status is that of L{Snapshot.as_dict}.  The version grows when a key changes
-its meaning; keys may come without that.  Questions of another kind, and those that make
-no sense, are left without an answer.
+where C{from} tells it from all others, and the status is that of L{Snapshot.as_dict}.
+The version grows when a key changes its meaning; keys may come without that.  Questions
+of another kind, and those that make no sense, are left without an answer.
 
 Nothing is done while nobody asks.  Who asks too often gets fewer answers, and what
 comes in too large numbers to be looked at waits on the layer, where it expires.
@@ -120,7 +121,12 @@ class Answers:
         return True
 
     def _answer(self, reply_channel: str, mark: object) -> None:
-        answer = {"answer": "status", "version": VERSION, "status": self._status_now()}
+        answer = {
+            "answer": "status",
+            "version": VERSION,
+            "from": self.roll.channel,
+            "status": self._status_now(),
+        }
         if isinstance(mark, int) or (isinstance(mark, str) and len(mark) <= MAX_ID):
             answer["id"] = mark
         begun = self._clock.seconds()

@@ -51,7 +51,8 @@ class Sample:
 
     @ivar at: that moment, on the asker's clock.
     @ivar time: the same, in seconds since 1970.
-    @ivar processes: what is known of each, by its name.
+    @ivar processes: what is known of each, by what tells it from all others: names of
+        machines need not differ.
     @ivar members: how many stand on the roll of processes; L{None} if that is not known.
     @ivar glance: what the layer said.
     """
@@ -71,14 +72,14 @@ class Sample:
             "round_trip": self.glance.round_trip,
             "totals": dict(self.glance.totals),
             "channels": {name: dict(one) for name, one in self.glance.channels.items()},
-            "processes": {
-                name: {
+            "processes": [
+                {
                     "age": self.at - heard.at,
                     "latency": heard.latency,
                     "status": heard.snapshot.as_dict(),
                 }
-                for name, heard in self.processes.items()
-            },
+                for heard in self.processes.values()
+            ],
         }
 
 
@@ -179,26 +180,30 @@ class Asker:
     def _heard(self, message: Message) -> None:
         if message.get("answer") != "status" or message.get("version") != VERSION:
             return
-        status = message.get("status")
+        status, sender = message.get("status"), message.get("from")
         try:
+            if not isinstance(sender, str):
+                raise ValueError(f"it is from {sender!r}")
             snapshot = Snapshot.from_dict(status if isinstance(status, dict) else {})
         except ValueError as error:
             self._log.warn("An answer cannot be read: {error}", error=error)
             return
-        if len(self._processes) >= MAX_PROCESSES and snapshot.name not in self._processes:
+        if len(self._processes) >= MAX_PROCESSES and sender not in self._processes:
             return
         now = self._clock.seconds()
-        self._processes[snapshot.name] = Heard(snapshot, now, now - self._asked)
+        self._processes[sender] = Heard(snapshot, now, now - self._asked)
         if message.get("id") == self._number:
-            self._answered.add(snapshot.name)
+            self._answered.add(sender)
             if self._members is not None and len(self._answered) >= self._members:
                 self._stop_waiting()
 
     def _forget(self) -> None:
+        """Those that have left the roll, or have not answered for long."""
+        all_answered = self._members is not None and len(self._answered) >= self._members
         oldest = self._clock.seconds() - FORGET_AFTER
-        for name, heard in list(self._processes.items()):
-            if heard.at < oldest:
-                del self._processes[name]
+        for sender, heard in list(self._processes.items()):
+            if heard.at < oldest or (all_answered and sender not in self._answered):
+                del self._processes[sender]
 
     def _channels(self) -> set[str]:
         channels: set[str] = set()

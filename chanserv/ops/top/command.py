@@ -251,7 +251,7 @@ class Top:
         if self._remark is not None and self._remark[0] > self._reactor.seconds():
             return [Piece(self._remark[1], Style.WARN)]
         if self._paused:
-            return [Piece("paused  ", Style.WARN), Piece(KEYS, Style.FAINT)]
+            return [Piece("paused: p goes on, q quits", Style.WARN)]
         return [Piece(KEYS, Style.FAINT)]
 
     def pressed(self, key: str) -> None:

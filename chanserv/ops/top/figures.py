@@ -40,6 +40,9 @@ def seconds(time: float | None) -> str:
         return UNKNOWN
     if time == float("inf"):
         return ">60s"
+    if isinstance(time, int) and time < 120:
+        # It is not known better.
+        return f"{time}s" if time else "0"
     for size, unit in _TIMES:
         if time >= size * (2 if size < 3_600 else 1):
             return f"{time / size:.0f}{unit}"

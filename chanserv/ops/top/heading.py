@@ -82,10 +82,14 @@ def _connections(sample: Sample, tallies: Tallies, lately: float) -> list[Piece]
             f"  {workers} worker{'s' if workers != 1 else ''}",
             Style.PLAIN if workers else Style.BAD,
         ),
-        Piece(f"  connections {now('connections_open')}  sockets {now('sockets_open')}"),
+        Piece(f"  connections {now('connections_open')}"),
+        Piece(f"  sockets {now('sockets_open')}"),
         Piece(f"  requests {each_second('requests')}/s"),
-        Piece(f"  frames {each_second('frames_in')}/s in, {each_second('frames_out')}/s out"),
+        Piece(f"  frames {each_second('frames_in')}/s in"),
+        Piece(f", {each_second('frames_out')}/s out"),
     ]
+    if parked := sum(one.get("parked_now", 0) for one in counts):
+        line.append(Piece(f"  parked {figures.count(parked)}", Style.WARN))
     if sample.members is not None and sample.members > len(sample.processes):
         missing = sample.members - len(sample.processes)
         line.insert(1, Piece(f" ({missing} more silent)", Style.WARN))

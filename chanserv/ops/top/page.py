@@ -54,7 +54,7 @@ def lines_of(
     @param footer: the last line, where there is a height.
     """
     width = max(width, LEAST_WIDTH)
-    lines = [_fitted(line, width) for line in view.heading]
+    lines = [part for line in view.heading for part in _wrapped(line, width)]
     below = [_fitted(footer, width)] if height is not None else []
     room = None if height is None else max(height - len(lines) - len(below), 0)
     tables = (
@@ -127,6 +127,20 @@ def _row(
         text = text.ljust(space) if number == 0 else " " + text.rjust(space)
         line.append(Piece(text, style if header else cell.style))
     return _fitted(line, width)
+
+
+def _wrapped(line: Sequence[Piece], width: int) -> list[Line]:
+    """C{line} on as many lines as it takes, broken between its pieces."""
+    wrapped: list[list[Piece]] = [[]]
+    used = 0
+    for piece in line:
+        if used and used + len(piece.text) > width:
+            wrapped.append([])
+            used = 0
+            piece = Piece(piece.text.lstrip(" ,"), piece.style)
+        wrapped[-1].append(piece)
+        used += len(piece.text)
+    return [_fitted(part, width) for part in wrapped]
 
 
 def _fitted(line: Iterable[Piece], width: int) -> Line:

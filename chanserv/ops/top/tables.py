@@ -51,7 +51,7 @@ def view_of(sample: Sample, tallies: Tallies, layer: str, every: float) -> View:
 
 
 def _processes(sample: Sample, tallies: Tallies, lately: float, silent_after: float) -> Table:
-    def row(name: str, heard: Heard) -> list[Piece]:
+    def row(process: str, heard: Heard) -> list[Piece]:
         snapshot = heard.snapshot
         counts = snapshot.counts
 
@@ -61,7 +61,7 @@ def _processes(sample: Sample, tallies: Tallies, lately: float, silent_after: fl
         def each_second(field: str) -> Piece:
             known = counts is not None
             return Piece(
-                figures.rate(tallies.rate(("process", name, field), lately) if known else None)
+                figures.rate(tallies.rate(("process", process, field), lately) if known else None)
             )
 
         silent = sample.at - heard.at
@@ -69,7 +69,7 @@ def _processes(sample: Sample, tallies: Tallies, lately: float, silent_after: fl
         if silent >= silent_after:
             up = Piece("silent", Style.BAD)
         return [
-            Piece(name),
+            Piece(snapshot.name),
             Piece(snapshot.release or figures.UNKNOWN),
             up,
             now("connections_open"),
@@ -92,7 +92,7 @@ def _processes(sample: Sample, tallies: Tallies, lately: float, silent_after: fl
             Column("OUT/S", 6),
             Column("TRIP", 6),
         ],
-        [row(name, heard) for name, heard in sorted(sample.processes.items())],
+        [row(*one) for one in sorted(sample.processes.items(), key=lambda one: _order(one[1]))],
     )
 
 
@@ -105,12 +105,12 @@ _STATES: Final = {
 
 
 def _workers(sample: Sample, tallies: Tallies, lately: float) -> Table:
-    def row(process: str, worker: WorkerStatus) -> list[Piece]:
+    def row(process: str, heard: Heard, worker: WorkerStatus) -> list[Piece]:
         key = ("worker", process, str(worker.slot), str(worker.pid))
         failures = tallies.rate(key, lately, 1)
         all_busy = worker.threads and worker.busy >= worker.threads
         return [
-            Piece(process),
+            Piece(heard.snapshot.name),
             Piece(str(worker.slot) if worker.slot else figures.UNKNOWN),
             Piece(str(worker.pid) if worker.pid else figures.UNKNOWN),
             Piece(worker.state.value, _STATES.get(worker.state, Style.WARN)),
@@ -125,11 +125,11 @@ def _workers(sample: Sample, tallies: Tallies, lately: float) -> Table:
             Piece(str(worker.restarts), Style.WARN if worker.restarts else Style.PLAIN),
         ]
 
-    def order(one: tuple[str, WorkerStatus]) -> tuple[object, ...]:
-        process, worker = one
+    def order(one: tuple[str, Heard, WorkerStatus]) -> tuple[object, ...]:
+        _, heard, worker = one
         # What is wrong comes first: a screen may be too small for all.
         healthy = worker.state is WorkerState.RUNNING
-        return healthy, process, worker.slot, worker.pid
+        return healthy, *_order(heard), worker.slot, worker.pid
 
     return Table(
         [
@@ -144,14 +144,14 @@ def _workers(sample: Sample, tallies: Tallies, lately: float) -> Table:
             Column("FAIL/S", 6),
             Column("RST", 3),
         ],
-        [row(process, worker) for process, worker in sorted(_all_workers(sample), key=order)],
+        [row(*one) for one in sorted(_all_workers(sample), key=order)],
     )
 
 
 def _releases(sample: Sample, tallies: Tallies, lately: float) -> Table:
     since: dict[str, ConsumerTimes] = {}
     workers: dict[str, int] = {}
-    for _, worker in _all_workers(sample):
+    for *_, worker in _all_workers(sample):
         workers[worker.release] = workers.get(worker.release, 0) + 1
         since.setdefault(worker.release, ConsumerTimes()).merge(sum_of(worker))
     for heard in sample.processes.values():
@@ -175,7 +175,7 @@ def _releases(sample: Sample, tallies: Tallies, lately: float) -> Table:
 
 def _consumers(sample: Sample, tallies: Tallies, lately: float) -> Table:
     since: dict[str, ConsumerTimes] = {}
-    for _, worker in _all_workers(sample):
+    for *_, worker in _all_workers(sample):
         for name, times in worker.consumers.items():
             since.setdefault(name, ConsumerTimes()).merge(times)
 
@@ -260,9 +260,13 @@ def _channels(sample: Sample, tallies: Tallies, lately: float) -> Table:
     )
 
 
-def _all_workers(sample: Sample) -> list[tuple[str, WorkerStatus]]:
+def _all_workers(sample: Sample) -> list[tuple[str, Heard, WorkerStatus]]:
     return [
-        (name, worker)
-        for name, heard in sample.processes.items()
+        (process, heard, worker)
+        for process, heard in sample.processes.items()
         for worker in heard.snapshot.workers
     ]
+
+
+def _order(heard: Heard) -> tuple[str, int, float]:
+    return heard.snapshot.host, heard.snapshot.pid, heard.snapshot.started
