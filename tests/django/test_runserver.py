@@ -70,9 +70,11 @@ urlpatterns = [path("", hello), path("breaks/", breaks)]
 """
 ROUTING = """
 from chanserv.django import route
+from mysite.words import WORD
 
 def echo(message):
-    message.reply_channel.send({"text": message["text"].upper()})
+    text = message["text"]
+    message.reply_channel.send({"text": WORD if text == "word" else text.upper()})
 
 def fail(message):
     raise RuntimeError("the consumer broke")
@@ -159,6 +161,14 @@ class Runserver:
         """Interrupt it and what it has started, as a terminal does; the exit code."""
         os.killpg(self.process.pid, signal.SIGINT)
         return self.process.wait(PATIENCE)
+
+    def has_processes(self) -> bool:
+        """Whether it, or any that it has started, still runs."""
+        try:
+            os.killpg(self.process.pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
 
     def end(self) -> None:
         """Leave nothing behind."""
@@ -288,14 +298,54 @@ def test_a_changed_file_reloads_the_site(tmp_path: Path) -> None:
         server.wait_until_it_serves()
         assert "Watching for file changes with StatReloader" in server.log
         client = WebSocket(server.port, "/chat/")
-        assert client.ask("one") == "ONE"
+        assert [client.ask("one"), client.ask("word")] == ["ONE", "hello"]
         server.wait_until(lambda: "words.py first seen" in server.log, "it is watched")
         save(project / "mysite" / "words.py", 'WORD = "changed"\n')
         server.wait_until(lambda: server.get() == (200, "changed"), "it has reloaded")
-        client.close()
+        server.wait_until(lambda: client.ask("word") == "changed", "the old one takes no more")
         assert "words.py changed, reloading." in server.log
+        assert server.log.count("Starting development server at") == 1
+        assert server.log.count("System check identified no issues") >= 2
         assert server.press_control_c() == 0
+        client.close()
         assert "Traceback" not in server.log
+        wait_until(lambda: not server.has_processes(), PATIENCE)
+
+
+def test_code_that_cannot_be_loaded_leaves_the_old_at_work_until_it_is_mended(
+    tmp_path: Path,
+) -> None:
+    project = write_project(tmp_path, SETTINGS + RELOADER_TELLS)
+    site = project / "mysite"
+    with running(project) as server:
+        server.wait_until_it_serves()
+        client = WebSocket(server.port, "/chat/")
+        server.wait_until(lambda: "urls.py first seen" in server.log, "it is watched")
+        (site / "mended.py").write_text("WORD = = 'mended'\n")
+        save(site / "urls.py", URLS.replace("mysite.words", "mysite.mended"))
+        server.wait_until(lambda: "mended.py first seen" in server.log, "the mistake is watched")
+        assert "SyntaxError: invalid syntax" in server.log
+        goes_on = "until then the code from before goes on"
+        server.wait_until(lambda: goes_on in server.log, "it says what serves meanwhile")
+        assert server.get() == (200, "hello")
+        assert client.ask("word") == "hello"
+        save(site / "mended.py", "WORD = 'mended'\n")
+        server.wait_until(lambda: server.get() == (200, "mended"), "it has reloaded")
+        assert client.ask("still here") == "STILL HERE"
+        client.close()
+
+
+def test_processes_share_the_layer_of_the_site_where_they_can(tmp_path: Path) -> None:
+    layer = (
+        '{"BACKEND": "chanserv.layers.IPCChannelLayer", '
+        f'"CONFIG": {{"prefix": "x", "directory": {str(tmp_path / "d")!r}}}, "ROUTING"'
+    )
+    project = write_project(tmp_path, SETTINGS.replace('{"ROUTING"', layer))
+    with running(project) as server:
+        server.wait_until_it_serves()
+        said = "4 worker threads in a process that is replaced, channel layer 'default' ("
+        server.wait_until(lambda: said in server.log, "it says so")
+        assert (tmp_path / "d" / "x.sock").exists()
 
 
 def test_a_mistake_in_the_routing_is_told_and_mended_by_a_change(tmp_path: Path) -> None:
