@@ -16,10 +16,12 @@ from chanserv.django.reloading import Watch, files_of
 from tests.processes import wait_until
 
 BROKEN = {
-    "outer.py": "try:\n    import e7_middle\nexcept NameError as error:\n    raise ImportError('no') "
-    "from error\n",
-    "e7_middle.py": "import e7_inner\n",
-    "e7_inner.py": "import time\nnothing_of_that_name\n",
+    "outer.py": (
+        "try:\n    import middle_of_three\n"
+        "except NameError as error:\n    raise ImportError('no') from error\n"
+    ),
+    "middle_of_three.py": "import inner_of_three\n",
+    "inner_of_three.py": "import time\nnothing_of_that_name\n",
     "wrong.py": "x = = 1\n",
 }
 
@@ -111,7 +113,7 @@ def test_what_receivers_add_when_watching_begins_is_watched(
 
 @pytest.mark.parametrize(
     ("module", "names"),
-    [("outer", {"outer.py", "e7_middle.py", "e7_inner.py"}), ("wrong", {"wrong.py"})],
+    [("outer", {"outer.py", "middle_of_three.py", "inner_of_three.py"}), ("wrong", {"wrong.py"})],
 )
 def test_all_files_that_an_error_went_through_are_known(
     module: str, names: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
