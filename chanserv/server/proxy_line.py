@@ -153,7 +153,7 @@ class ProxiedConnection(ProtocolWrapper):
     the line as those of its transport.
     """
 
-    _log = Logger(namespace="chanserv")
+    _log = Logger()
 
     factory: ProxiedFactory
     transport: Any

@@ -56,7 +56,7 @@ def remove_stale(path: str) -> None:
 class OwnUnixPort(unix.Port):
     """A listening Unix socket whose file goes when it closes."""
 
-    _log = Logger(namespace="chanserv")
+    _log = Logger()
     _identity: tuple[int, int] | None = None
 
     def startListening(self) -> None:
@@ -65,10 +65,15 @@ class OwnUnixPort(unix.Port):
 
         @raise CannotListenError: that cannot be done.
         """
+        made = self.createInternetSocket()
         try:
             remove_stale(os.fsdecode(self._bindPath))
+            made.bind(self._bindPath)
         except OSError as error:
+            made.close()
             raise CannotListenError(None, self._bindPath, error) from error
+        port: Any = self
+        port._preexistingSocket = made
         super().startListening()
         self._identity = _identity(self._bindPath)
 
