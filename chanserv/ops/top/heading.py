@@ -82,11 +82,11 @@ def _connections(sample: Sample, tallies: Tallies, lately: float) -> list[Piece]
             f"  {workers} worker{'s' if workers != 1 else ''}",
             Style.PLAIN if workers else Style.BAD,
         ),
-        Piece(f"  connections {now('connections_open')}"),
+        Piece(f"  conns {now('connections_open')}"),
         Piece(f"  sockets {now('sockets_open')}"),
-        Piece(f"  requests {each_second('requests')}/s"),
+        Piece(f"  req {each_second('requests')}/s"),
         Piece(f"  frames {each_second('frames_in')}/s in"),
-        Piece(f", {each_second('frames_out')}/s out"),
+        Piece(f" {each_second('frames_out')}/s out"),
     ]
     if parked := sum(one.get("parked_now", 0) for one in counts):
         line.append(Piece(f"  parked {figures.count(parked)}", Style.WARN))
