@@ -48,6 +48,13 @@ def read_names(text: str) -> tuple[str, ...]:
     return names
 
 
+def read_log_format(text: str) -> str:
+    """Read one of the two."""
+    if text not in ("text", "json"):
+        raise ValueError("is no format: write text or json")
+    return text
+
+
 def read_header(text: str) -> str:
     """Read the name of a header."""
     if not re.fullmatch(r"[!#$%&'*+\-.^`|~0-9A-Za-z]+", text):
@@ -160,6 +167,11 @@ GROUPS: Final[tuple[tuple[str, tuple[Choice, ...]], ...]] = (
             Choice("root-path", PATH, "Where the site is mounted, as SCRIPT_NAME: /shop.", ""),
             Choice("access-log", PATH, "Log requests in the combined format to this file, or to "
                    "standard output for '-'. The default is not to."),
+            Choice("metrics", Kind("ENDPOINT"), "A Twisted endpoint for the pages /metrics "
+                   "(Prometheus), /healthz and /readyz, such as tcp:9100:interface=127.0.0.1."),
+            Choice("log-format", Kind("FORMAT", read_log_format), "text, or json for a log of one "
+                   "JSON object a line; with it, --access-log=- is JSON too.",
+                   _CONFIG["log_format"]),
             Choice("no-request-ids", FLAG, "Give requests no X-Request-ID, and pass on what "
                    "clients send."),
             Choice("server-name", TEXT, "What the Server header says where the site sets none.",

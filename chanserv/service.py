@@ -19,7 +19,8 @@ from typing import Any, ClassVar, Final
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger
+from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
 from chanserv import __version__
@@ -29,7 +30,9 @@ from chanserv.interfaces import IChannelLayer
 from chanserv.layers.from_spec import make_layer
 from chanserv.layers.reach import keeps_a_roll, within_process
 from chanserv.layers.redis.server_options import without_secrets
+from chanserv.observing import lookout_of, process_of, tell_of_replacements
 from chanserv.ops.ask import Answers
+from chanserv.ops.lookout import Lookout
 from chanserv.ops.snapshot import Process
 from chanserv.ops.systemd import Notices
 from chanserv.processes import check_mark, layer_to_supervise, make_supervisor
@@ -99,24 +102,12 @@ def make_service(config: Config, reactor: Any) -> ChanservService:
             service.roll = Roll(layer, reactor)
     if config.listen:
         _add_interface_server(service, config, layer, reactor)
-    service.process = _process_of(service, config, spec)
+    service.process = process_of(service, config, _shown(spec))
+    service.lookout = lookout_of(service, config, reactor)
+    tell_of_replacements(service, _summary(config, spec))
     if keeps_a_roll(layer):
         service.answers = Answers(layer, reactor, service.process)
     return service
-
-
-def _process_of(service: ChanservService, config: Config, spec: Any) -> Process:
-    """Where to look to know how the process is that runs C{service}."""
-    process = Process(release=config.release, layer=_shown(spec))
-    server, team = service.server, service.team
-    if server is not None:
-        process.counts = lambda: server.counts
-        process.mailbox = server.mailbox
-    if team is not None:
-        process.workers = lambda: [team.status(release=config.release)]
-    if service.supervisor is not None:
-        process.workers = service.supervisor.statuses
-    return process
 
 
 def _answers(team: ThreadTeam) -> bool:
@@ -219,6 +210,9 @@ class ChanservService(Service):
     @ivar roll: the place of these threads on the roll of workers, or L{None}.
     @ivar process: what the process is to others.
     @ivar answers: what answers those who ask about it, or L{None}.
+    @ivar lookout: the pages of metrics and health, there from the first moment to the
+        last; or L{None}.
+    @ivar log_observer: what C{twistd} is to log with, where that is for us to say.
     @ivar access_log: the access log, or L{None}.
     @ivar call_from_thread: the reactor's C{callFromThread}, where the access log
         is to be opened anew on C{SIGUSR1}; else L{None}.
@@ -243,6 +237,8 @@ class ChanservService(Service):
         self.roll: Roll | None = None
         self.process = Process()
         self.answers: Answers | None = None
+        self.lookout: Lookout | None = None
+        self.log_observer: ILogObserver | None = None
         self.listeners: list[Listener] = []
         self.access_log: AccessLog | None = None
         self.call_from_thread: Callable[..., object] | None = None
@@ -253,6 +249,14 @@ class ChanservService(Service):
         self._asking: IDelayedCall | None = None
         self._stopping: Deferred[None] | None = None
 
+    def setServiceParent(self, parent: Any) -> None:
+        """
+        Become part of an application: C{twistd} makes it, and begins to log only then.
+        """
+        if self.log_observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self.log_observer)  # type: ignore[no-untyped-call]
+        super().setServiceParent(parent)  # type: ignore[no-untyped-call]
+
     def privilegedStartService(self) -> None:
         """
         Listen.
@@ -260,6 +264,8 @@ class ChanservService(Service):
         @raise CannotStart: one of the endpoints cannot be had.
         """
         super().privilegedStartService()  # type: ignore[no-untyped-call]
+        if self.lookout is not None:
+            self.lookout.privilegedStartService()
         for listener in self.listeners:
             listener.privilegedStartService()
 
@@ -271,6 +277,9 @@ class ChanservService(Service):
             called.
         """
         super().startService()  # type: ignore[no-untyped-call]
+        if self.lookout is not None:
+            self.lookout.startService()
+        self.notices.begin_signs_of_life(self._call_later)
         self._make_room()
         if self.access_log is not None and self.call_from_thread is not None:
             self._follow_rotation(self.access_log.reopen, self.call_from_thread)
@@ -422,6 +431,9 @@ class ChanservService(Service):
         yield self.layer.close
         if self.access_log is not None:
             yield self.access_log.close
+        if self.lookout is not None:
+            yield self.lookout.stopService
+        yield self.notices.end_signs_of_life
 
 
 def _summary(config: Config, spec: Any) -> str:

@@ -27,6 +27,7 @@ from chanserv.daphne_options import (
 )
 from chanserv.errors import ConfigurationError
 from chanserv.foreground import heed_further_signals
+from chanserv.ops.json_log import log_as_json
 from chanserv.ops.systemd import Notices
 from chanserv.options import CHOICES, FLAG, Choice, help_lines
 from chanserv.processes import folder_to_work_in, heed_hangups
@@ -132,6 +133,8 @@ class Options(usage.Options):
             stop_timeout=values["stop-timeout"],
             workers=values["workers"],
             release=values["release"],
+            metrics=values["metrics"],
+            log_format=values["log-format"],
             start_timeout=values["start-timeout"],
             stuck_after=values["stuck-after"],
             replace_stuck=bool(self["replace-stuck"]),
@@ -278,6 +281,8 @@ def makeService(options: Options) -> IService:
         _find_code(options)
         service = make_service(options.config, reactor)
         service.notices = Notices.from_environment(os.environ)
+        if options.config.log_format == "json" and options.parent is not None:
+            service.log_observer = log_as_json(options.parent)
     except ConfigurationError as error:
         raise SystemExit(f"chanserv: {error}") from error
     plain_reactor: Any = reactor

@@ -22,7 +22,16 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("supervision", "ops"),
     ("django",),
     ("site", "config"),
-    ("daphne_options", "service", "options", "tap", "foreground", "processes", "child"),
+    (
+        "daphne_options",
+        "service",
+        "options",
+        "tap",
+        "foreground",
+        "processes",
+        "observing",
+        "child",
+    ),
 )
 """A room imports only rooms of the rows above its own.  Rooms of one row keep
 apart, save for the exceptions below."""
@@ -30,7 +39,18 @@ apart, save for the exceptions below."""
 TOGETHER: tuple[frozenset[str], ...] = (
     frozenset({"errors", "names", "formats", "messages"}),
     frozenset({"layers.from_spec", "layers.blocking"}),
-    frozenset({"daphne_options", "service", "options", "tap", "foreground", "processes", "child"}),
+    frozenset(
+        {
+            "daphne_options",
+            "service",
+            "options",
+            "tap",
+            "foreground",
+            "processes",
+            "observing",
+            "child",
+        }
+    ),
 )
 """Neighbours in a row that do know each other."""
 

@@ -1,17 +1,23 @@
 """
-What a process tells systemd about itself: that it is ready, and that it ends.
+What a process tells systemd about itself: that it is ready, that it replaces its
+workers, that it ends, and all the while that its reactor turns.
 
 A unit of C{Type=notify} has started when its process says so, and units after it
-wait for that.  The words are the lines of C{sd_notify(3)}, in one datagram to the
-socket that the environment names; nothing else is needed of systemd.
+wait for that; C{systemctl reload} of a unit of C{Type=notify-reload} waits for the new
+workers; with C{WatchdogSec=} a process that hangs is killed and started again.  The
+words are the lines of C{sd_notify(3)}, in one datagram to the socket that the
+environment names; nothing else is needed of systemd.
 """
 
 from __future__ import annotations
 
+import os
 import socket
-from collections.abc import MutableMapping
+import time
+from collections.abc import Callable, MutableMapping
 from typing import ClassVar
 
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 
@@ -22,20 +28,28 @@ class Notices:
 
     _log: ClassVar = Logger(namespace="chanserv")
 
-    def __init__(self, address: str = "") -> None:
+    def __init__(self, address: str = "", watchdog: float = 0.0) -> None:
         """
         @param address: the path of systemd's socket, or its abstract name behind
             an C{@}; empty for none.
+        @param watchdog: seconds without a sign of life after which systemd takes this
+            process for hanging; 0 for never.
         """
         self._address = address
+        self._watchdog = watchdog
+        self._next: IDelayedCall | None = None
 
     @classmethod
     def from_environment(cls, environment: MutableMapping[str, str]) -> Notices:
         """
         Take the address out of the environment, so that no child of this process
-        speaks in its name.
+        speaks in its name; and how often systemd wants to hear from it.
         """
-        return cls(environment.pop("NOTIFY_SOCKET", ""))
+        address = environment.pop("NOTIFY_SOCKET", "")
+        microseconds = environment.pop("WATCHDOG_USEC", "")
+        process = environment.pop("WATCHDOG_PID", "") or str(os.getpid())
+        asked = microseconds.isdecimal() and process == str(os.getpid())
+        return cls(address, int(microseconds) / 1e6 if asked else 0.0)
 
     def ready(self, status: str) -> None:
         """
@@ -44,6 +58,33 @@ class Notices:
         @param status: a line for C{systemctl status}.
         """
         self._say(f"READY=1\nSTATUS={_line(status)}")
+
+    def reloading(self, status: str) -> None:
+        """
+        Say that it has begun to replace its workers; L{ready} is for the end of that.
+
+        @param status: as with L{ready}.
+        """
+        # By the clock that systemd compares with.
+        now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._say(f"RELOADING=1\nMONOTONIC_USEC={now}\nSTATUS={_line(status)}")
+
+    def begin_signs_of_life(self, call_later: Callable[..., IDelayedCall]) -> None:
+        """
+        Give systemd's watchdog a sign of life as often as it wants, from the reactor, so
+        that there is none where that hangs.
+
+        @param call_later: the reactor's C{callLater}.
+        """
+        if self._watchdog and self._address:
+            self._say("WATCHDOG=1")
+            # Half the time, as sd_watchdog_enabled(3) recommends.
+            self._next = call_later(self._watchdog / 2, self.begin_signs_of_life, call_later)
+
+    def end_signs_of_life(self) -> None:
+        """Give none any more."""
+        if self._next is not None and self._next.active():
+            self._next.cancel()
 
     def stopping(self) -> None:
         """Say that it has begun to end."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from typing import Any, Final
 
@@ -112,6 +112,12 @@ class WorkerStatus:
     counters: Mapping[str, int] = field(default_factory=dict)
     consumers: Mapping[str, ConsumerTimes] = field(default_factory=dict)
     channels: Sequence[str] = ()
+
+    def judged(self, stuck_after: float) -> WorkerStatus:
+        """The same, as stuck where no thread has been free for C{stuck_after} seconds."""
+        if self.state is WorkerState.RUNNING and self.blocked >= stuck_after:
+            return replace(self, state=WorkerState.STUCK)
+        return self
 
     def as_dict(self) -> dict[str, Any]:
         """The same in values that JSON and every channel layer carry."""
