@@ -128,6 +128,11 @@ class Crowd:
 
     # What a test asks
 
+    @property
+    def messages(self) -> int:
+        """How many were sent."""
+        return self.group_sent + sum(len(talker.sent) for talker in self.talkers)
+
     def check(self) -> None:
         """
         See that no socket was closed, and nothing came twice or out of order.
