@@ -33,10 +33,6 @@ class Watch(StatReloader):
         super().__init__()
         self._changed = changed
 
-    def announce(self) -> None:
-        """Say in the log, in Django's words, that files are watched."""
-        logger.info("Watching for file changes with %s", StatReloader.__name__)
-
     def begin(self, error: BaseException | None = None) -> None:
         """
         Watch, from now until the process ends.
