@@ -171,6 +171,7 @@ class TestRefusals:
             (["--only-channels=a"], "--only-channels is for the workers of a site"),
             (["--exclude-channels=a"], "--exclude-channels is for the workers of a site"),
             (["--only-channels=", SITE], "--only-channels needs a value"),
+            (["--reload", SITE], "--reload replaces worker processes, and there are none"),
             (["--only-channels=a", "--only-channels=a", SITE], "--only-channels=a is given twice"),
             (["--listen=tcp:1", "--listen=tcp:2", "--listen=tcp:1"], "--listen=tcp:1 is given"),
             (["--no-listen", "--threads=0", SITE], "leaves nothing to do"),
