@@ -85,6 +85,7 @@ def launched(
     cwd: Path,
     env: Mapping[str, str] | None = None,
     own_group: bool = False,
+    stdin: int = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
     """
     Start a process that writes all it has to say to C{output}.
@@ -94,12 +95,13 @@ def launched(
     @param env: what its environment has besides that of the tests.
     @param own_group: whether it is in a process group of its own, where a test
         presses Ctrl-C.
+    @param stdin: a descriptor, for its standard input; nothing unless given.
     """
     return subprocess.Popen(
         [script(arguments[0]), *arguments[1:]],
         cwd=cwd,
         env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=output,
         stderr=subprocess.STDOUT,
         start_new_session=own_group,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import http.client
 import os
+import pty
 import re
 import signal
 import socket
+import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -108,7 +111,14 @@ def write_project(where: Path, settings: str = SETTINGS) -> Path:
 class Runserver:
     """A running C{manage.py runserver}."""
 
-    def __init__(self, project: Path, port: int, *options: str, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        project: Path,
+        port: int,
+        *options: str,
+        host: str = "127.0.0.1",
+        stdin: int = subprocess.DEVNULL,
+    ) -> None:
         self.port = port
         self.host = host
         self._output = project / f"output-{port}.log"
@@ -120,6 +130,7 @@ class Runserver:
                 cwd=project,
                 env={"PYTHONPATH": str(ROOT)},
                 own_group=True,
+                stdin=stdin,
             )
 
     @property
@@ -333,6 +344,36 @@ def test_code_that_cannot_be_loaded_leaves_the_old_at_work_until_it_is_mended(
         server.wait_until(lambda: server.get() == (200, "mended"), "it has reloaded")
         assert client.ask("still here") == "STILL HERE"
         client.close()
+
+
+DEBUGS = """
+def debugged(request):
+    found = 41
+    breakpoint()
+    return HttpResponse(str(found))
+
+urlpatterns.append(path("debug/", debugged))
+"""
+
+
+def test_a_debugger_in_a_view_speaks_with_whoever_sits_at_the_terminal(tmp_path: Path) -> None:
+    project = write_project(tmp_path)
+    (project / "mysite" / "urls.py").write_text(URLS + DEBUGS)
+    ours, theirs = pty.openpty()
+    server = Runserver(project, free_port(), stdin=theirs)
+    try:
+        server.wait_until_it_serves()
+        answers: list[tuple[int, str]] = []
+        asking = threading.Thread(target=lambda: answers.append(server.get("/debug/")))
+        asking.start()
+        server.wait_until(lambda: "-> return HttpResponse(str(found))" in server.log, "it stops")
+        os.write(ours, b"found += 1\ncontinue\n")
+        asking.join(PATIENCE)
+        assert answers == [(200, "42")]
+    finally:
+        server.end()
+        os.close(ours)
+        os.close(theirs)
 
 
 def test_processes_share_the_layer_of_the_site_where_they_can(tmp_path: Path) -> None:
