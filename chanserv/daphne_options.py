@@ -12,8 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from twisted.internet.endpoints import quoteStringArgument
-
 from chanserv.errors import ConfigurationError
 
 _HOST: Final = "127.0.0.1"
@@ -66,7 +64,7 @@ WAYS_OUT: Final = {
     "asgi-protocol": (
         "the site is named by --settings, and its consumers are those of its routing; leave it out"
     ),
-    "log-fmt": "'twistd --logger' chooses how log lines look; leave it out",
+    "log-fmt": "--log-format=json has log lines as JSON; other forms it has not; leave it out",
     "ws-protocol": (
         "a consumer chooses the subprotocol, by 'subprotocol' in the message that accepts; leave "
         "it out"
@@ -134,13 +132,18 @@ def _filled(name: str, value: str) -> str:
     return value
 
 
+def _quoted(value: str) -> str:
+    """C{value} as it stands in an endpoint string."""
+    return re.sub(r"([\\:=])", r"\\\1", value)
+
+
 def _tcp(given: Given) -> str:
     """The endpoint that a host and a port are."""
     host = _filled("bind", _last(given, "bind", _HOST)).strip("[]")
     port = _last(given, "port", _PORT)
     if not re.fullmatch("[0-9]{1,5}", port) or int(port) >= 2**16:
         raise ConfigurationError(f"--port={port} is no port: they go from 0 to 65535")
-    return f"tcp:{port}:interface={quoteStringArgument(host)}"
+    return f"tcp:{port}:interface={_quoted(host)}"
 
 
 def _last(given: Given, name: str, default: str) -> str:
@@ -179,7 +182,7 @@ def _handshake(value: str) -> tuple[str, str]:
 
 _TRANSLATIONS: Final[dict[str, Callable[[str], tuple[str, str]]]] = {
     "endpoint": lambda value: ("listen", value),
-    "unix-socket": lambda value: ("listen", f"unix:{quoteStringArgument(value)}"),
+    "unix-socket": lambda value: ("listen", f"unix:{_quoted(value)}"),
     "fd": _descriptor,
     "ping-interval": lambda value: ("websocket-ping-interval", value),
     "ping-timeout": lambda value: ("websocket-ping-timeout", value),

@@ -339,6 +339,17 @@ SIZE is in bytes, or as 64K, 10M, 1G; TIME in seconds, or as 500ms, 2m, 1h.
 """
 
 
+def _entry(written: str, doc: str, width: int) -> str:
+    """One option, and what it is for."""
+    return textwrap.fill(
+        doc,
+        width,
+        initial_indent=f"  {written:<36}" if len(written) < 35 else f"  {written}  ",
+        subsequent_indent=" " * 38,
+        break_on_hyphens=False,
+    )
+
+
 def help_lines(width: int) -> Iterator[str]:
     """The text of C{--help}, for a terminal of C{width} columns, in paragraphs."""
     yield textwrap.fill(" ".join(_ABOUT.split()), width)
@@ -349,17 +360,12 @@ def help_lines(width: int) -> Iterator[str]:
             doc = choice.doc
             if choice.default not in (None, ""):
                 doc += f" [{choice.kind.show(choice.default)}]"
-            yield textwrap.fill(
-                doc,
-                width,
-                initial_indent=f"  {written:<36}" if len(written) < 35 else f"  {written}  ",
-                subsequent_indent=" " * 38,
-            )
+            yield _entry(written, doc, width)
     yield "\nNames that Daphne has for the same:"
     for former in FORMER_NAMES:
         written = f"-{former.short}, " * bool(former.short) + f"--{former.name}={former.shown}"
-        yield f"  {written:<36}{former.ours}"
+        yield _entry(written, former.ours, width)
     for letter, name in SHORT.items():
-        yield f"  {f'-{letter}':<36}--{name}={CHOICES[name].kind.shown}"
+        yield _entry(f"-{letter} {CHOICES[name].kind.shown}", f"--{name}", width)
     yield f"\n  {'--version':<36}Show the version and exit.\n  {'--help':<36}Show this and exit.\n"
     yield _EXAMPLES

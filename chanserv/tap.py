@@ -32,7 +32,7 @@ from chanserv.ops.systemd import Notices
 from chanserv.options import CHOICES, FLAG, Choice, help_lines
 from chanserv.processes import folder_to_work_in, heed_hangups
 from chanserv.server.limits import Limits
-from chanserv.server.proxies import DEFAULT_TRUSTED
+from chanserv.server.proxies import DEFAULT_TRUSTED, TrustedProxies
 from chanserv.service import make_service
 
 
@@ -168,6 +168,7 @@ class Options(usage.Options):
                         f"leave it out"
                     )
         networks = tuple(name for names in values["trusted-proxies"] for name in names)
+        TrustedProxies(networks)  # which refuses what is none
         return {
             "proxy_headers": bool(self["proxy-headers"]),
             "trusted_proxies": networks or DEFAULT_TRUSTED,
