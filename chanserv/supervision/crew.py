@@ -245,7 +245,7 @@ class Crew:
             yield from self._fail(member, now, why)
         elif slot.member is member:
             yield from self._wait(slot, member, now, how)
-        elif how:
+        elif how and member.gone:
             yield Say(
                 "warn",
                 "Worker {worker} did not end in order: {how}",
@@ -363,9 +363,12 @@ class Crew:
         """A successor is of no use: all go, and those that they were to follow stay."""
         yield Say(
             "error",
-            "Workers are not replaced, and those that there are go on: new worker {worker} "
-            "cannot start: {why}",
-            {"worker": member.slot, "why": why},
+            "Workers are not replaced{rest}: new worker {worker} cannot start: {why}",
+            {
+                "worker": member.slot,
+                "why": why,
+                "rest": ", and those at work go on" if self.working else "",
+            },
             None if member.failure else member.number,
         )
         yield from self._abandon(now)

@@ -228,8 +228,7 @@ class TestReplacing:
         assert told(actions, "drain") == [new[0]]
         assert Replacement(False) in actions
         assert (
-            "and those that there are go on: new worker 2 cannot start: SyntaxError"
-            in (lines(actions)[0])
+            "and those at work go on: new worker 2 cannot start: SyntaxError" in (lines(actions)[0])
         )
         it.end(new[0])
         assert it.crew.working == 2
