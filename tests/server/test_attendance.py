@@ -334,6 +334,20 @@ def test_a_frame_that_waits_too_long_closes_its_socket_with_1013() -> None:
     assert [m["code"] for m in rig.worker.named("websocket.disconnect")] == [1013]
 
 
+def test_what_a_worker_says_that_finishes_lets_nothing_out() -> None:
+    def nothing(channel: str, message: dict[str, Any]) -> None: ...
+
+    workers = Workers(nothing)
+    rig = workers.rig
+    first = rig.connect().get()
+    workers.go()
+    rig.connect().get()
+    rig.reply(rig.worker.named("http.request")[0]["reply_channel"], OK)
+    assert first.status() == 200
+    assert workers.waiting_on_layer() == 0
+    assert rig.counts.parked_now == 1
+
+
 # Clients that leave.
 
 
