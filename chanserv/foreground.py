@@ -8,9 +8,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import IO, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
-from twisted.application.service import Service
 from twisted.logger import (
     FilteringLogObserver,
     LogLevel,
@@ -18,6 +17,12 @@ from twisted.logger import (
     globalLogBeginner,
     textFileLogObserver,
 )
+
+from chanserv.ops.systemd import Notices
+from chanserv.processes import heed_hangups
+
+if TYPE_CHECKING:
+    from chanserv.service import ChanservService
 
 
 def log_to(stream: IO[str], level: LogLevel = LogLevel.info) -> None:
@@ -30,15 +35,17 @@ def log_to(stream: IO[str], level: LogLevel = LogLevel.info) -> None:
     globalLogBeginner.beginLoggingTo([observer], discardBuffer=True, redirectStandardIO=False)
 
 
-def run(service: Service, reactor: Any) -> None:
+def run(service: ChanservService, reactor: Any) -> None:
     """
     Run C{service} on the main thread, until Ctrl-C or C{SIGTERM}; then stop it in
     order, and return.
 
     @raise CannotStart: an endpoint cannot be had.
     """
-    service.privilegedStartService()  # type: ignore[no-untyped-call]
-    service.startService()  # type: ignore[no-untyped-call]
+    service.notices = Notices.from_environment(os.environ)
+    service.privilegedStartService()
+    service.startService()
+    heed_hangups(service.supervisor, reactor.callFromThread)
     reactor.addSystemEventTrigger("before", "shutdown", heed_further_signals)
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     reactor.run()
