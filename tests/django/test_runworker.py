@@ -118,6 +118,21 @@ def test_workers_share_the_site_by_channels_and_name_what_they_run(
     )
 
 
+def test_it_supervises_worker_processes_and_replaces_them(site: Split, workers: Workers) -> None:
+    worker = workers.begin("--workers=1", "--release=seven", "-v2")
+    port = site.interface().port
+    worker.wait_until_ready()
+    assert "1 worker process of 4 threads" in worker.log()
+    assert b"hello" in get(port, "/")
+    (workers.project / "mysite" / "words.py").write_text("WORD = 'another word'\n")
+    worker.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "have taken over: SIGHUP" in worker.log(), PATIENCE)
+    wait_until(lambda: b"another word" in get(port, "/"), PATIENCE)
+    wait_until(lambda: "] [worker 1] http.request: " in worker.log(), PATIENCE)
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.process.wait(PATIENCE) == 0
+
+
 def test_control_c_waits_for_what_runs(site: Split, workers: Workers) -> None:
     worker = workers.begin()
     port = site.interface().port
