@@ -62,7 +62,7 @@ class Tallies:
                 seen[source] = numbers
         self._seen = seen
         self._steps.append((sample.at, dict(self._sums)))
-        while self._steps[0][0] < sample.at - LONGEST and len(self._steps) > 1:
+        while len(self._steps) > 2 and self._steps[0][0] < sample.at - LONGEST:
             self._steps.popleft()
 
     def change(self, key: Key, seconds: float) -> tuple[Numbers, float]:
