@@ -284,6 +284,8 @@ class HTTP2Connection(Protocol):
             spent += 1  # it is for a stream that is over, and answered with a reset
         if spent and not self._control.spend(spent, now):
             self._flooded("control frames")
+        if frame.kind == Kind.PUSH_PROMISE:
+            raise ConnectionBroken(ErrorCodes.PROTOCOL_ERROR, "clients push nothing")
         if frame.kind == Kind.GOAWAY and not frame.stream and frame.length >= 8:
             self._client_leaves(int.from_bytes(frame.data[13:17], "big"))
             return
