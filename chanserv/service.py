@@ -331,7 +331,9 @@ class ChanservService(Service):
 
     def _listens(self, ports: Sequence[object]) -> None:
         if len(ports) == len(self.listeners) and None not in ports and not self.quiet:
-            self._ask_layer()
+            # Once the reactor runs, and with it what answers a signal: who hears that
+            # all is ready may tell it to stop in the next moment.
+            self._asking = self._call_later(0, self._ask_layer)
 
     def _ask_layer(self, told: bool = False) -> None:
         """

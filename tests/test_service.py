@@ -205,7 +205,8 @@ class Recorded:
 
 class StartingAndStopping(SynchronousTestCase):
     def service(self, **parts) -> ChanservService:
-        service = ChanservService(shared_layer_for_tests(), "a test", Clock().callLater)
+        self.clock = Clock()
+        service = ChanservService(shared_layer_for_tests(), "a test", self.clock.callLater)
         for name, part in parts.items():
             setattr(service, name, part)
         return service
@@ -228,6 +229,7 @@ class StartingAndStopping(SynchronousTestCase):
                     pass
 
             bound.callback(Port())
+            self.clock.advance(0)
         (line,) = lines(events)
         self.assertIn("is ready: a test, at http://127.0.0.1:4711/", line)
 
@@ -252,7 +254,11 @@ class StartingAndStopping(SynchronousTestCase):
         layer = shared_layer_for_tests()
         layer.error = NotImplementedError("no statistics")
         with capturedLogs() as events:
-            ChanservService(layer, "a test", Clock().callLater).startService()
+            clock = Clock()
+            ChanservService(layer, "a test", clock.callLater).startService()
+            # Not before the reactor runs.
+            self.assertEqual(lines(events), [])
+            clock.advance(0)
         self.assertIn("is ready: a test", lines(events)[0])
 
     def test_it_can_be_stopped_before_its_layer_has_answered(self):
