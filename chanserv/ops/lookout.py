@@ -5,11 +5,11 @@ All that C{--metrics} asks for, as one service.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, ClassVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, inlineCallbacks, succeed
-from twisted.logger import globalLogPublisher
+from twisted.logger import Logger, globalLogPublisher
 from twisted.python.failure import Failure
 
 from chanserv.errors import ConfigurationError
@@ -32,6 +32,8 @@ class Lookout(Service):
 
     @ivar listener: where it is asked.
     """
+
+    _log: ClassVar = Logger(namespace="chanserv")
 
     def __init__(
         self,
@@ -87,6 +89,8 @@ class Lookout(Service):
         """
         super().startService()  # type: ignore[no-untyped-call]
         self.listener.startService()
+        if self.listener.listening is not None:
+            self.listener.listening.addCallback(self._listens)
         globalLogPublisher.addObserver(self._log_events)
         self._pulse.startService()
 
@@ -98,6 +102,11 @@ class Lookout(Service):
         globalLogPublisher.removeObserver(self._log_events)
         yield self.listener.stopService()
         self._factory.close()
+
+    def _listens(self, port: object) -> object:
+        if port is not None:
+            self._log.info("Metrics and health are at {place}", place=self.listener.url)
+        return port
 
     @inlineCallbacks
     def _metrics(self, accept: str) -> Generator[Deferred[Any], Any, tuple[bytes, str]]:

@@ -142,6 +142,10 @@ class PagesFactory(WrappingFactory[ProtocolWrapper]):
         site.displayTracebacks = False
         super().__init__(site)  # type: ignore[no-untyped-call]
 
+    def logPrefix(self) -> str:
+        """Its name in Twisted's own log lines."""
+        return "chanserv's pages"
+
     def buildProtocol(self, addr: IAddress | None) -> ProtocolWrapper | None:  # type: ignore[override]
         """Serve one more connection; L{None}, which closes it, where there are enough."""
         return super().buildProtocol(addr) if len(self.protocols) < MAX_CONNECTIONS else None

@@ -99,7 +99,7 @@ def test_every_place_is_a_family_with_labels_for_its_values() -> None:
 
 def test_names_say_what_they_count() -> None:
     for name, family in FAMILIES.items():
-        assert re.fullmatch(r"chanserv_[a-z_]+", name)
+        assert re.fullmatch(r"chanserv_[a-z0-9_]+", name)
         assert name.endswith("_total") is (family.kind is Kind.COUNTER), name
         if family.kind is Kind.HISTOGRAM:
             assert name.endswith("_seconds"), name
