@@ -40,7 +40,8 @@ def command_lines(text: str) -> Iterator[list[str]]:
     """The options of every C{twistd … chanserv …} in a text of any kind."""
     for line in joined(text).splitlines():
         found = re.search(r"\btwistd? (?:-\S+ )*chanserv((?: .*)?)$", line)
-        if found:
+        # Where it stands within a sentence it is not the whole of one.
+        if found and "``" not in line:
             yield shlex.split(found[1].partition("#")[0])
 
 

@@ -126,12 +126,6 @@ def proxied(folder: Path, pair: Certificates) -> Iterator[Proxied]:
             process.wait()
 
 
-@pytest.fixture
-def behind(tmp_path: Path, pair: Certificates) -> Iterator[Proxied]:
-    with proxied(tmp_path, pair) as made:
-        yield made
-
-
 def test_haproxy_has_nothing_against_the_file(tmp_path: Path, pair: Certificates) -> None:
     haproxy = program("haproxy")
     together = tmp_path / "mysite.pem"
@@ -153,9 +147,9 @@ def test_haproxy_has_nothing_against_the_file(tmp_path: Path, pair: Certificates
 
 
 def test_requests_and_sockets_pass_and_a_server_that_is_not_ready_gets_none(
-    behind: Proxied,
+    tmp_path: Path, pair: Certificates
 ) -> None:
-    async def visit() -> None:
+    async def visit(behind: Proxied) -> None:
         # Nobody is there at the second address: its checks fail, and those of the first do not.
         await eventually("a check has failed", lambda: "chanserv/front2 is DOWN" in behind.said())
         for _ in range(10):
@@ -173,8 +167,11 @@ def test_requests_and_sockets_pass_and_a_server_that_is_not_ready_gets_none(
         await ws.echo("through the proxy")
 
         # The first line of each connection has told whose it is.
-        clients = re.findall(r"^(\S+) - ", behind.site.log(), re.MULTILINE)
-        assert set(clients) == {FROM}
+        def clients() -> list[str]:
+            return re.findall(r"^(\S+) - ", behind.site.log(), re.MULTILINE)
+
+        await eventually("the access log has them", clients)
+        assert set(clients()) == {FROM}
 
         plain_reader, plain_writer = await asyncio.open_connection("127.0.0.1", behind.plain)
         plain_writer.write(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
@@ -186,4 +183,5 @@ def test_requests_and_sockets_pass_and_a_server_that_is_not_ready_gets_none(
         await eventually("it is down", lambda: "chanserv/front1 is DOWN" in behind.said())
         assert (await behind.get("/")).startswith(b"HTTP/1.1 503 ")
 
-    asyncio.run(asyncio.wait_for(visit(), PATIENCE * 2))
+    with proxied(tmp_path, pair) as behind:
+        asyncio.run(asyncio.wait_for(visit(behind), PATIENCE * 2))

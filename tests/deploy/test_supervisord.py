@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from tests.deploy.files import adapted
 from tests.end_to_end.clients import Socket, ask
 from tests.end_to_end.split import PATIENCE, eventually
@@ -97,18 +95,8 @@ def supervised(folder: Path) -> Iterator[Supervised]:
             wait_until(lambda: process.poll() is not None, PATIENCE)
 
 
-@pytest.fixture
-def site() -> Iterator[Supervised]:
-    # The path of a socket is short.
-    with (
-        tempfile.TemporaryDirectory(prefix="cs-", dir="/tmp") as name,
-        supervised(Path(name)) as made,
-    ):
-        yield made
-
-
-def test_workers_are_replaced_and_started_anew_under_an_open_socket(site: Supervised) -> None:
-    async def until_another_answers(old: set[int]) -> set[int]:
+def test_workers_are_replaced_and_started_anew_under_an_open_socket() -> None:
+    async def until_another_answers(site: Supervised, old: set[int]) -> set[int]:
         """The process that runs the site, when it is none of these."""
         while True:
             pid = (await ask(site.port, "/pid/"))["pid"]
@@ -116,7 +104,7 @@ def test_workers_are_replaced_and_started_anew_under_an_open_socket(site: Superv
                 return {pid}
             await asyncio.sleep(0.05)
 
-    async def visit() -> None:
+    async def visit(site: Supervised) -> None:
         await eventually("it listens", lambda: " is ready: " in site.logs())
         ws = await Socket.open(site.port)
         await ws.echo("before")
@@ -125,7 +113,7 @@ def test_workers_are_replaced_and_started_anew_under_an_open_socket(site: Superv
         seen = {(await ask(site.port, "/pid/"))["pid"] for _ in range(8)}
         assert workers not in seen, "the supervising process runs the site"
         site.control("signal", "HUP", "mysite:workers")
-        await until_another_answers(seen)
+        await until_another_answers(site, seen)
         await ws.echo("after a reload")
         assert site.pid("workers") == workers
 
@@ -136,8 +124,13 @@ def test_workers_are_replaced_and_started_anew_under_an_open_socket(site: Superv
         assert site.pid("front") == front
         ws.close()
 
-    asyncio.run(asyncio.wait_for(visit(), PATIENCE * 2))
-    assert "stopped" in site.control("stop", "mysite:*")
-    states = site.control("status")
-    assert states.count("STOPPED") == 2, states
-    assert "Traceback" not in site.logs(), site.logs()
+    with (
+        # The path of a socket is short.
+        tempfile.TemporaryDirectory(prefix="cs-", dir="/tmp") as name,
+        supervised(Path(name)) as site,
+    ):
+        asyncio.run(asyncio.wait_for(visit(site), PATIENCE * 2))
+        assert "stopped" in site.control("stop", "mysite:*")
+        states = site.control("status")
+        assert states.count("STOPPED") == 2, states
+        assert "Traceback" not in site.logs(), site.logs()

@@ -70,6 +70,7 @@ ROUTING = """
             time.sleep(0.02)
 
     def leave(message):
+        os.write(RUNS, f"{message.reply_channel.name} leaves\\n".encode())
         Group("crowd").discard(message.reply_channel)
 
     channel_routing = [
@@ -182,19 +183,28 @@ class Deployed:
             "another is in its place", lambda: {pid for _, pid in crowd.by_worker} - before
         )
 
-    def check_runs(self, messages: int) -> None:
-        """
-        See that the consumer ran once for each message, save where a worker was killed
-        that had begun with it: there another ran once more.
-
-        @param messages: how many were sent.
-        @raise AssertionError: it is not so.
-        """
+    def runs(self) -> dict[str, list[int]]:
+        """For each event the processes that have run its consumer."""
         runs: dict[str, list[int]] = {}
         for path in self.folder.glob("runs.*"):
             for line in path.read_text().splitlines():
                 runs.setdefault(line, []).append(int(path.suffix[1:]))
-        assert len(runs) == messages
+        return runs
+
+    async def check_runs(self, crowd: Crowd) -> None:
+        """
+        When all have gone, see that a consumer ran once for each message and each end of a
+        socket, save where a worker was killed that had begun with it: there another ran
+        once more.
+
+        @raise AssertionError: it is not so.
+        """
+        await eventually(
+            "the site has heard of each who left",
+            lambda: sum(line.endswith(" leaves") for line in self.runs()) == len(crowd.talkers),
+        )
+        runs = self.runs()
+        assert len(runs) == crowd.messages + len(crowd.talkers)
         again = {line: pids for line, pids in runs.items() if len(pids) > 1}
         assert again
         for line, pids in again.items():

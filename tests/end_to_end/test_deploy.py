@@ -72,7 +72,7 @@ def test_a_thousand_sockets_hear_nothing_of_ten_deployments() -> None:
                 if number == TIMES // 3 * 2:
                     await site.kill_a_worker(crowd)
             await crowd.go()
-            site.check_runs(crowd.messages)
+            await site.check_runs(crowd)
             sys.stdout.write(f"one server: {crowd.figures()}")
             assert {version for version, _ in crowd.by_worker} >= {
                 f"v{number + 2}" for number in range(TIMES)
@@ -102,7 +102,7 @@ def test_the_same_over_redis_with_two_interface_servers_and_two_groups_of_worker
                 if number == TIMES // 3 * 2:
                     await site.kill_a_worker(crowd)
             await crowd.go()
-            site.check_runs(crowd.messages)
+            await site.check_runs(crowd)
             sys.stdout.write(f"split over Redis: {crowd.figures()}")
 
         visit_to(visit())
