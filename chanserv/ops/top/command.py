@@ -131,6 +131,7 @@ class Top:
         self._page = Page.OVERVIEW
         self._offset = 0
         self._paused = False
+        self._looking = False
         self._ending = False
         self._remark: tuple[float, str] | None = None
         self._next: IDelayedCall | None = None
@@ -192,6 +193,7 @@ class Top:
 
     def _look(self) -> None:
         self._next = None
+        self._looking = True
         begun = self._reactor.seconds()
         patience = min(max(self._asked.every * 0.8, LEAST_EVERY), CLOSE_PATIENCE)
         sampling = self._asker.sample(patience).addCallback(self._has_come)
@@ -199,6 +201,7 @@ class Top:
         sampling.addErrback(self._bug)
 
     def _look_again(self, begun: float) -> None:
+        self._looking = False
         if not self._ending and not self._paused:
             left = begun + self._asked.every - self._reactor.seconds()
             self._next = self._reactor.callLater(max(left, 0.0), self._look)
@@ -280,7 +283,7 @@ class Top:
             # Nobody is asked either: who looks at one moment wants the system to himself.
             self._next.cancel()
             self._next = None
-        elif not self._paused and self._next is None:
+        elif not self._paused and self._next is None and not self._looking:
             self._next = self._reactor.callLater(0, self._look)
 
     def _scroll(self, rows: int) -> None:
