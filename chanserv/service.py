@@ -25,7 +25,8 @@ from twisted.python.failure import Failure
 
 from chanserv import __version__
 from chanserv.config import Config, OnlyThisProcess
-from chanserv.errors import ConfigurationError, LayerUnavailable
+from chanserv.errors import LayerUnavailable
+from chanserv.front import add_interface_server
 from chanserv.interfaces import IChannelLayer
 from chanserv.layers.from_spec import make_layer
 from chanserv.layers.reach import keeps_a_roll, within_process
@@ -40,7 +41,6 @@ from chanserv.server import InterfaceServer
 from chanserv.server.access_log import AccessLog
 from chanserv.server.listener import Listener
 from chanserv.server.open_files import make_room
-from chanserv.server.proxies import ProxyHeaders, TrustedProxies
 from chanserv.site import load_site
 from chanserv.supervision.supervisor import Supervisor
 from chanserv.worker.roll import Roll
@@ -101,7 +101,7 @@ def make_service(config: Config, reactor: Any) -> ChanservService:
         if keeps_a_roll(layer) and _answers(service.team):
             service.roll = Roll(layer, reactor)
     if config.listen:
-        _add_interface_server(service, config, layer, reactor)
+        add_interface_server(service, config, layer, reactor)
     service.process = process_of(service, config, _shown(spec))
     service.lookout = lookout_of(service, config, reactor)
     tell_of_replacements(service, _summary(config, spec))
@@ -116,50 +116,6 @@ def _answers(team: ThreadTeam) -> bool:
     would wait in vain for one that only does jobs.
     """
     return any(channel.startswith(("http.", "websocket.")) for channel in team.channels)
-
-
-def _add_interface_server(
-    service: ChanservService, config: Config, layer: IChannelLayer, reactor: Any
-) -> None:
-    if config.access_log is not None:
-        try:
-            service.access_log = AccessLog(config.access_log, reactor)
-        except OSError as error:
-            raise ConfigurationError(
-                f"--access-log={config.access_log} cannot be opened: {error.strerror}; give a "
-                f"file in a directory that this user may write to, or '-'"
-            ) from error
-        service.call_from_thread = reactor.callFromThread
-    service.server = InterfaceServer(
-        layer,
-        reactor,
-        limits=config.limits,
-        ordered=config.ordered,
-        compression=config.compression,
-        access_log=service.access_log,
-        root_path=config.root_path,
-        proxies=_proxies(config),
-        request_ids=config.request_ids,
-        server_name=config.server_name,
-        watch_workers=keeps_a_roll(layer),
-    )
-    service.connections = config.limits.connections
-    for description in config.listen:
-        service.listeners.append(
-            Listener(
-                description,
-                service.server.factory,
-                reactor,
-                line_timeout=config.limits.header_timeout,
-            )
-        )
-
-
-def _proxies(config: Config) -> ProxyHeaders | None:
-    if not config.proxy_headers:
-        return None
-    trusted = TrustedProxies(config.trusted_proxies)
-    return ProxyHeaders(trusted, config.proxy_headers_host, config.proxy_headers_port)
 
 
 def _check_that_somebody_answers(config: Config, layer: IChannelLayer) -> None:

@@ -30,6 +30,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "foreground",
         "processes",
         "observing",
+        "front",
         "child",
     ),
 )
@@ -48,6 +49,7 @@ TOGETHER: tuple[frozenset[str], ...] = (
             "foreground",
             "processes",
             "observing",
+            "front",
             "child",
         }
     ),
@@ -71,6 +73,7 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("chanserv.django.development", "service"): (
         "behind runserver stands a whole server in one process"
     ),
+    ("chanserv.django.development", "foreground"): "it stops in the same way",
     ("chanserv.django.development", "config"): "so does a supervisor of its workers",
     ("chanserv.django.development", "processes"): "so does a supervisor of its workers",
     ("chanserv.django.development_worker", "child"): "it is a worker process of runserver",

@@ -30,6 +30,9 @@ are much longer, and then nothing is left at all."""
 MAX_FIELDS: Final = 50
 """Fields of one event besides the common ones; ours have fewer than ten."""
 
+_LOGGERS: Final = {"log_legacy": "twisted"}
+"""What Twisted logs in its older way is of no place that it names."""
+
 _FIRST: Final = ("time", "level", "logger", "message")
 
 _NOT_FIELDS: Final = frozenset(
@@ -55,11 +58,11 @@ def json_line(event: LogEvent) -> str:
     @return: a line, with its end.
     """
     message, traceback = formatEvent(event), _traceback(event)
-    level = event.get("log_level")
+    level, namespace = event.get("log_level"), str(event.get("log_namespace", ""))
     found: dict[str, Any] = {
         "time": iso_time(event.get("log_time")),
         "level": level.name if level is not None else "info",
-        "logger": str(event.get("log_namespace", "")),
+        "logger": _LOGGERS.get(namespace, namespace),
         "message": message.removesuffix(f"\n{traceback}")[:MAX_TEXT],
     }
     for name, value in event.items():

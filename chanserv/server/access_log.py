@@ -8,6 +8,7 @@ request costs more than making its line.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -77,6 +78,44 @@ def combined_line(
     )
 
 
+def json_line(
+    client: str,
+    stamp: str,
+    request_line: bytes,
+    status: int,
+    length: int | None,
+    referer: bytes,
+    agent: bytes,
+    request_id: bytes = b"",
+) -> str:
+    """
+    Write one line as an object, beginning with the keys that the lines of a JSON log have.
+
+    Arguments are those of L{combined_line}, but for C{stamp}, which is as L{iso_stamp}
+    makes it.
+    """
+    request = request_line.decode("latin-1")
+    found: dict[str, object] = {
+        "time": stamp,
+        "level": "info",
+        "logger": "chanserv.access",
+        "message": f"{request} {status}",
+        "client": client,
+        "request": request,
+        "status": status,
+        "bytes": length,
+    }
+    for name, value in (("referer", referer), ("agent", agent), ("request_id", request_id)):
+        if value not in (b"", b"-"):
+            found[name] = value.decode("latin-1")
+    return json.dumps(found) + "\n"
+
+
+def iso_stamp(seconds: float) -> str:
+    """A time in UTC as C{2000-10-10T13:55:36Z}."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
 def log_stamp(seconds: float) -> str:
     """A time in UTC as C{10/Oct/2000:13:55:36 +0000}, in any locale."""
     t = time.gmtime(seconds)
@@ -93,13 +132,18 @@ class AccessLog:
 
     _log = Logger()
 
-    def __init__(self, target: str | IO[str], clock: IReactorTime) -> None:
+    def __init__(
+        self, target: str | IO[str], clock: IReactorTime, *, as_json: bool = False
+    ) -> None:
         """
         @param target: the path of a file, to which lines are added; C{"-"} for
             standard output; or an open text stream, which stays open.
+        @param as_json: whether to write lines of JSON.
         @raise OSError: the file cannot be opened.
         """
         self._clock = clock
+        self._line = json_line if as_json else combined_line
+        self._stamp_of = iso_stamp if as_json else log_stamp
         self._path: str | None = None
         if isinstance(target, str) and target != "-":
             self._path = os.path.abspath(target)
@@ -122,13 +166,13 @@ class AccessLog:
         agent: bytes = b"-",
         request_id: bytes = b"",
     ) -> None:
-        """Log one response, now; as L{combined_line}."""
+        """Log one response, now; arguments as with L{combined_line}."""
         now = int(self._clock.seconds())
         if now != self._stamped:
             self._stamped = now
-            self._stamp = log_stamp(now)
+            self._stamp = self._stamp_of(now)
         self._lines.append(
-            combined_line(
+            self._line(
                 client, self._stamp, request_line, status, length, referer, agent, request_id
             )
         )

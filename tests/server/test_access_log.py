@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from pathlib import Path
 
@@ -155,3 +156,25 @@ def test_a_log_that_cannot_be_written_stops_nothing() -> None:
     log.flush()
     log.add("-", b"two", 200, None)
     log.flush()
+
+
+def test_a_line_of_json_begins_as_those_of_the_log_do() -> None:
+    clock, stream = Clock(), io.StringIO()
+    clock.advance(971186136)
+    log = AccessLog(stream, clock, as_json=True)
+    log.add("1.2.3.4", b'GET /"\xff HTTP/1.1', 200, None, b"-", b"curl\x1b", b"abc-7")
+    log.flush()
+    (line,) = stream.getvalue().splitlines()
+    assert line.isprintable()
+    assert json.loads(line) == {
+        "time": "2000-10-10T13:55:36Z",
+        "level": "info",
+        "logger": "chanserv.access",
+        "message": 'GET /"\xff HTTP/1.1 200',
+        "client": "1.2.3.4",
+        "request": 'GET /"\xff HTTP/1.1',
+        "status": 200,
+        "bytes": None,
+        "agent": "curl\x1b",
+        "request_id": "abc-7",
+    }
