@@ -48,7 +48,8 @@ faults: programs ## break the layers' stores under ten times the load, and print
 # bare Debian lacks for it is this library.  Proxies are unpacked and not installed: their
 # packages would start them, too.
 programs: $(VENV)/made-test $(VENV)/made-third-party $(VENV)/made-checkers
-	@tools/need-programs chromium wrk
+	@tools/need-programs chromium curl wrk
+	@command -v h2load >/dev/null || tools/need-packages "the tests load HTTP/2" nghttp2-client
 	@tools/unpack-programs $(abspath $(VENV))/programs haproxy
 	@command -v systemd-analyze >/dev/null && command -v systemd-socket-activate >/dev/null || \
 		tools/need-packages "the tests let systemd read its units" systemd
