@@ -18,6 +18,7 @@ import logging
 import math
 import re
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -36,6 +37,7 @@ from chanserv.core.capacity import rule_pairs
 from chanserv.django.application import DjangoApplication
 from chanserv.django.console import show_warnings
 from chanserv.django.layers import channel_layers
+from chanserv.foreground import heed_further_signals
 from chanserv.layers.blocking import face_of
 from chanserv.layers.from_spec import make_layer
 from chanserv.layers.reach import within_process
@@ -251,9 +253,22 @@ class ReactorServer:
         service.startService()
         running.addSystemEventTrigger("before", "shutdown", service.stopService)
         on_main_thread = threading.current_thread() is threading.main_thread()
+        if on_main_thread:
+            _end_with_the_terminal(running)
+            running.addSystemEventTrigger("before", "shutdown", heed_further_signals)
         running.run(installSignalHandlers=on_main_thread)
         if on_main_thread:
             raise KeyboardInterrupt
+
+
+def _end_with_the_terminal(reactor: Any) -> None:
+    """Stop in order when the terminal is closed, too."""
+
+    def closed(number: int, frame: object) -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        reactor.callFromThread(reactor.stop)
+
+    signal.signal(signal.SIGHUP, closed)
 
 
 class DevelopmentLog(AccessLog):

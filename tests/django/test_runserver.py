@@ -182,7 +182,13 @@ class Runserver:
         return True
 
     def end(self) -> None:
-        """Leave nothing behind."""
+        """Leave nothing behind, where it can be had in order."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                pass
         try:
             os.killpg(self.process.pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -398,6 +404,16 @@ def test_a_mistake_in_the_routing_is_told_and_mended_by_a_change(tmp_path: Path)
         server.wait_until(lambda: "settings.py first seen" in server.log, "it is watched")
         save(project / "mysite" / "settings.py", settings)
         server.wait_until_it_serves()
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_it_ends_in_order_with_its_terminal_too(project: Path, number: int) -> None:
+    with running(project) as server:
+        server.wait_until_it_serves()
+        os.kill(server.process.pid, number)
+        assert server.process.wait(PATIENCE) == 0
+        wait_until(lambda: not server.has_processes(), PATIENCE)
+        assert "Traceback" not in server.log
 
 
 def test_a_port_in_use_is_told_as_django_tells_it(project: Path) -> None:
