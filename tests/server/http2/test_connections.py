@@ -338,7 +338,7 @@ def test_other_streams_end_with_a_connection_that_is_broken() -> None:
     assert len(rig.disconnects()) == 1
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 11), st.integers(0, 255), st.integers(0, 9),
                           st.binary(max_size=40)), max_size=12), st.data())  # fmt: skip
 def test_no_frames_break_the_server(
