@@ -22,6 +22,11 @@ class OnlyThisProcess(ConfigurationError):
     """A layer that reaches only this process is to connect it with others."""
 
 
+SHORTEST_STUCK: Final = 5.0
+"""Seconds after which a worker may count as stuck, at the least: it gives a sign of life
+each second, and on a busy machine some of these come late."""
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """
@@ -133,7 +138,10 @@ class Config:
                 "--reload replaces worker processes, and there are none: give --workers=1 too, and "
                 "a --layer that processes share, such as ipc:mysite"
             )
-        for name in ("start_timeout", "stuck_after"):
-            if getattr(self, name) <= 0:
-                option = name.replace("_", "-")
-                raise ConfigurationError(f"--{option}={getattr(self, name):g} must be above 0")
+        if self.start_timeout <= 0:
+            raise ConfigurationError(f"--start-timeout={self.start_timeout:g} must be above 0")
+        if self.stuck_after < SHORTEST_STUCK:
+            raise ConfigurationError(
+                f"--stuck-after={self.stuck_after:g} must be {SHORTEST_STUCK:g} s or more: a busy "
+                f"machine may keep a worker from running for some seconds"
+            )

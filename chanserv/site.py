@@ -156,7 +156,9 @@ class _Errors:
     def __exit__(self, kind: object, error: BaseException | None, trace: Any) -> None:
         if error is None or isinstance(error, (ConfigurationError, KeyboardInterrupt)):
             return
-        text = " ".join(str(error).split())
+        # That of a SyntaxError has a file's name, which many files have.
+        said = error.msg if isinstance(error, SyntaxError) else str(error)
+        text = " ".join(said.split())
         raise ConfigurationError(
             f"{self._what}: {type(error).__name__}: {text}{_place(error)}"
         ) from error
@@ -164,6 +166,8 @@ class _Errors:
 
 def _place(error: BaseException) -> str:
     """Where in the site's own code an error comes from, for the end of a line."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" ({error.filename}, line {error.lineno})"
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if not frame.filename.startswith(("<", *_NOT_THE_SITE)):
             return f" ({frame.filename}, line {frame.lineno})"
