@@ -8,6 +8,7 @@ with a word on the file that cannot be used.
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +26,9 @@ TLS_ARGUMENTS: Final = ("privateKey", "certKey", "sslmethod", "extraCertChain", 
 
 _CERTIFICATE: Final = re.compile(
     rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL
+)
+_KEY: Final = re.compile(
+    rb"-----BEGIN [A-Z ]*PRIVATE KEY-----.+?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL
 )
 
 
@@ -64,21 +68,67 @@ def tls_options(take: Arguments) -> CertificateOptions:
     return options
 
 
+def check_folder(folder: str) -> None:
+    """
+    See that a C{tls:} endpoint can use the certificates of C{folder}.
+
+    @raise ConfigurationError: there are none, or one is that of a root authority:
+        Twisted follows the chain from each certificate to its issuer, and would go
+        from a root to itself without end.
+    @raise OSError: the folder or one of its files cannot be read.
+    """
+    os.listdir(folder or ".")  # which says what is wrong with it
+    paths = [
+        os.path.join(within, name)
+        for within, _, names in os.walk(folder or ".")
+        for name in names
+        if name.endswith(".pem")
+    ]
+    if not paths:
+        raise ConfigurationError(
+            f"the folder {folder} holds no NAME.pem, with key, certificate and chain in one file, "
+            f"for a name that clients ask for"
+        )
+    for path in paths:
+        with open(path, "rb") as file:
+            data = file.read()
+        keys = [_public(_loaded_key(one, path)) for one in _KEY.findall(data)]
+        for one in _CERTIFICATE.findall(data):
+            certificate = _loaded(one, path).to_cryptography()
+            if certificate.issuer == certificate.subject and certificate.public_key() not in keys:
+                raise ConfigurationError(
+                    f"{path} holds the certificate of a root authority, which clients have "
+                    f"themselves: leave it out of this file"
+                )
+
+
+def _public(key: crypto.PKey) -> Any:
+    private: Any = key.to_cryptography_key()
+    return private.public_key()
+
+
 def _certificates(path: str) -> list[crypto.X509]:
     """All certificates of a file, one at least, in their order."""
     with open(path, "rb") as file:
         found = _CERTIFICATE.findall(file.read())
     if not found:
         raise ConfigurationError(f"{path} holds no certificate in PEM format")
+    return [_loaded(one, path) for one in found]
+
+
+def _loaded(data: bytes, path: str) -> crypto.X509:
     try:
-        return [crypto.load_certificate(crypto.FILETYPE_PEM, one) for one in found]
+        return crypto.load_certificate(crypto.FILETYPE_PEM, data)
     except crypto.Error as error:
-        raise ConfigurationError(f"{path} holds no certificate that can be read") from error
+        raise ConfigurationError(f"{path} holds a certificate that cannot be read") from error
 
 
 def _key(path: str) -> crypto.PKey:
     with open(path, "rb") as file:
-        data = file.read()
+        return _loaded_key(file.read(), path)
+
+
+def _loaded_key(data: bytes, path: str) -> crypto.PKey:
     if b"ENCRYPTED" in data:
         raise ConfigurationError(
             f"the key {path} is encrypted, and nobody is here to give its passphrase: write it "

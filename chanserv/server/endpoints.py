@@ -130,7 +130,9 @@ def endpoint_of(
     if description.kind in ("tcp", "tcp6") and "backlog" not in description.named:
         text = f"{text}:backlog={LISTEN_BACKLOG}"
     if description.kind == "tls":
-        _check_folder(description)
+        from chanserv.server.certificates import check_folder
+
+        check_folder(description.named.get("path") or "".join(description.positional[:1]))
     endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
     return endpoint
 
@@ -209,20 +211,6 @@ def _systemd(description: Description, reactor: Any) -> IStreamServerEndpoint:
     if endpoint.addressFamily == socket.AF_UNIX:
         return LentUnixEndpoint(reactor, endpoint.fileno)
     return endpoint
-
-
-def _check_folder(description: Description) -> None:
-    """
-    See that a C{tls:} endpoint, which reads its certificates later, has some.
-
-    @raise ConfigurationError: it has not.
-    """
-    folder = description.named.get("path") or "".join(description.positional[:1])
-    if not any(name.endswith(".pem") for name in os.listdir(folder or ".")):
-        raise ConfigurationError(
-            f"the folder {folder} holds no NAME.pem, with key, certificate and chain in one file, "
-            f"for a name that clients ask for"
-        )
 
 
 def _no_place(description: Description, reactor: Any) -> IStreamServerEndpoint:

@@ -114,6 +114,7 @@ class LentUnixPort(unix.Port):
         port.fileno = port.socket.fileno
         port.numberAccepts = 100
         port.connected = True
+        port._shouldShutdown = False  # that would end it for its owner, too
         port.startReading()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

@@ -108,10 +108,19 @@ class TestRefusals:
     def test_what_is_wrong_is_said_in_one_line(self, text: str, said: str) -> None:
         assert said in refusal(text)
 
+    # Twisted's own code for this reads names by OpenSSL's old functions.
+    @pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning")
     def test_a_folder_without_certificates_is_none_for_tls(self, folder: Path) -> None:
         assert "holds no NAME.pem" in refusal(f"tls:{folder}:443")
-        (folder / "example.org.pem").touch()
-        assert Listener(f"tls:{folder}:443", Factory(), MemoryReactorClock())
+        files = make_certificates(folder / "files")
+        names = folder / "names"
+        names.mkdir()
+        site = names / "site.pem"
+        site.write_bytes(files.key.read_bytes() + files.cert.read_bytes())
+        assert Listener(f"tls:{names}:443", Factory(), MemoryReactorClock())
+        with open(site, "ab") as file:
+            file.write(files.ca.read_bytes())
+        assert f"{site} holds the certificate of a root authority" in refusal(f"tls:{names}:443")
 
     def test_a_descriptor_that_does_not_listen_is_refused(self) -> None:
         with socket.socket() as idle:
@@ -179,7 +188,7 @@ class TestCertificates:
         broken = tmp_path / "broken.pem"
         broken.write_bytes(files.cert.read_bytes().replace(b"M", b"N"))
         text = refusal(f"ssl:443:privateKey={files.key}:certKey={broken}")
-        assert f"{broken} holds no certificate that can be read" in text
+        assert f"{broken} holds a certificate that cannot be read" in text
 
     def test_a_key_of_another_certificate_is_told_of(
         self, files: Certificates, tmp_path: Path
