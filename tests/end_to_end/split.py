@@ -10,7 +10,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,9 @@ HERE = Path(__file__).parent
 
 PATIENCE = 90.0
 """Seconds that a test waits for what must come, on a machine however busy."""
+
+FOREGROUND = ("twistd", "-n", "--pidfile=")
+"""What runs C{chanserv}."""
 
 LAYERS = ("ipc", "redis", "three shards")
 """What the tests run over."""
@@ -79,6 +82,9 @@ class Part:
             assert time.monotonic() < deadline, f"it is not ready:\n{self.log()}"
             time.sleep(0.05)
 
+    def has_ended(self) -> bool:
+        return self.process.poll() is not None
+
     def kill(self) -> None:
         """End it as C{kill -9} does."""
         self.process.kill()
@@ -109,12 +115,12 @@ class Split:
     stack: ExitStack
     parts: list[Part] = field(default_factory=list)
 
-    def begin(self, *options: str) -> Part:
+    def begin(self, *options: str, runner: Sequence[str] = FOREGROUND) -> Part:
         """Start C{twistd -n chanserv} with the layer and these options."""
         log = tempfile.NamedTemporaryFile(suffix=".log")  # noqa: SIM115  # the stack closes it
         output = self.stack.enter_context(log)
         process = launched(
-            ["twistd", "-n", "--pidfile=", "chanserv", f"--layer={self.layer}", *options],
+            [*runner, "chanserv", f"--layer={self.layer}", *options],
             output=output,
             cwd=HERE,
             env=self.environment,
