@@ -32,6 +32,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "observing",
         "front",
         "child",
+        "__main__",
     ),
 )
 """A room imports only rooms of the rows above its own.  Rooms of one row keep
