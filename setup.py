@@ -29,8 +29,11 @@ def version() -> str:
 INSTALL_REQUIRES = [
     "autobahn >= 26.7.1",
     "django >= 5.2",
+    "h2 >= 4.3",
+    "hpack >= 4.1",
+    "hyperframe >= 6.1",
     "msgpack >= 1.1",
-    "twisted[http2,tls] >= 26.4",
+    "twisted[tls] >= 26.4",
     "txredisapi >= 1.6",
     "zope.interface >= 8.0",
 ]
