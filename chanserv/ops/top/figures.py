@@ -28,8 +28,8 @@ def count(number: float | None) -> str:
 
 
 def rate(number: float | None) -> str:
-    """How many a second: C{0}, C{0.02}, C{3.1}, C{250}, C{12.3k}."""
-    if number is None or number == 0 or number >= 99.95:
+    """How many a second: C{0}, C{0.02}, C{3.1}, C{25}, C{12.3k}."""
+    if number is None or number == 0 or number >= 9.95:
         return count(number)
     return f"{number:.1f}" if number >= 0.1 else f"{number:.2f}"
 
@@ -50,7 +50,7 @@ def seconds(time: float | None) -> str:
         return f"{time:.1f}s" if time < 9.95 else f"{time:.0f}s"
     if time <= 0:
         return "0"
-    return f"{time * 1000:.1f}ms" if time < 0.00995 else f"{time * 1000:.0f}ms"
+    return f"{time * 1000:.1f}ms" if time < 0.00495 else f"{time * 1000:.0f}ms"
 
 
 def percent(part: float, whole: float) -> str:

@@ -11,7 +11,7 @@ from chanserv.ops.top.asker import Heard, Sample
 from chanserv.ops.top.heading import heading_of
 from chanserv.ops.top.tallies import LONGEST, Key, Tallies, quantile
 from chanserv.ops.top.view import Column, Piece, Style, Table, View
-from chanserv.worker.status import ConsumerTimes, WorkerState, WorkerStatus
+from chanserv.worker.status import BUCKETS, ConsumerTimes, WorkerState, WorkerStatus
 
 LATELY: Final = 5.0
 """Seconds over which what happens in a second is averaged: a figure that is read must
@@ -218,7 +218,10 @@ def _runs(tallies: Tallies, key: Key, since: ConsumerTimes, lately: float) -> It
 
 def _times(times: ConsumerTimes) -> Iterable[Piece]:
     yield Piece(figures.seconds(times.seconds / times.runs if times.runs else None))
-    yield Piece(figures.seconds(quantile(times, SLOW)))
+    slow = quantile(times, SLOW)
+    # Within the first bucket nothing is known of how fast they were.
+    quick = slow is not None and slow <= BUCKETS[0]
+    yield Piece(f"<{figures.seconds(BUCKETS[0])}" if quick else figures.seconds(slow))
     failed = Style.BAD if times.failures else Style.PLAIN
     yield Piece(figures.percent(times.failures, times.runs), failed)
 

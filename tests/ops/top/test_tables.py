@@ -79,7 +79,7 @@ def test_the_heading_adds_up_what_interface_servers_have() -> None:
         )
 
     line = heading(viewed(sample(100, 0), sample(101, 10)))[2]
-    assert "2 processes  1 worker  conns 14  sockets 10  req 20.0/s" in line
+    assert "2 processes  1 worker  conns 14  sockets 10  req 20/s" in line
     assert "parked 3" in line
 
 
@@ -120,7 +120,7 @@ def test_each_process_has_a_row() -> None:
 
     server, worker = texts(viewed(sample(100, 0), sample(101, 10)), "processes")
     assert server["PROCESS"] == "web:1"
-    assert (server["CONNS"], server["SOCKS"], server["REQ/S"]) == ("7", "5", "10.0")
+    assert (server["CONNS"], server["SOCKS"], server["REQ/S"]) == ("7", "5", "10")
     assert (server["RELEASE"], server["TRIP"]) == ("blue", "2.0ms")
     # A process without an interface server has nothing of the kind, rather than none.
     assert (worker["UP"], worker["RELEASE"], worker["CONNS"], worker["REQ/S"]) == (
@@ -239,6 +239,14 @@ def test_the_slowest_consumers_of_the_last_minute_come_first() -> None:
     assert (row["RUNS/S"], row["1m MEAN"], row["all RUNS"]) == ("3.0", "2.0s", "3")
 
 
+def test_runs_within_the_first_bucket_are_known_to_be_quick_and_no_more() -> None:
+    quick = a_sample(100, a_process(a_worker(consumers={"chat": times(0.0001, 0.0001)})))
+    columns = viewed(quick).tables["consumers"].columns
+    row = viewed(quick).tables["consumers"].rows[0]
+    found = [cell.text for column, cell in zip(columns, row, strict=True) if column.title == "p95"]
+    assert found == ["-", "<5ms"]
+
+
 def test_a_consumer_is_one_however_many_workers_run_it() -> None:
     view = viewed(
         a_sample(
@@ -269,7 +277,7 @@ def test_channels_in_which_most_waits_come_first_and_then_the_busiest() -> None:
     assert names(view, "channels") == ["stuck", "busy", "idle"]
     stuck, busy, _ = texts(view, "channels")
     assert (stuck["WAITING"], stuck["OLDEST"]) == ("9", "30s")
-    assert (busy["MSG/S"], busy["OLDEST"]) == ("30.0", "-")
+    assert (busy["MSG/S"], busy["OLDEST"]) == ("30", "-")
 
 
 def test_names_of_nothing_known_do_not_matter() -> None:
