@@ -9,12 +9,12 @@ other writes, so that nobody waits for a supervisor that does not read.
 
 from __future__ import annotations
 
-import faulthandler
 import json
 import os
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from queue import SimpleQueue
 from typing import Any, Final
@@ -29,6 +29,13 @@ from chanserv.supervision.relay import plain
 MAX_WAITING: Final = 10_000
 """Messages that wait for a supervisor to read them.  Past it log events and beats are
 left out, and counted: its log is not worth the worker's memory."""
+
+READER: Final = "chanserv-down"
+WRITER: Final = "chanserv-up"
+"""The names of the two threads."""
+
+FRAMES: Final = 12
+"""Calls that are shown of each thread of a worker that hangs: the last ones say where."""
 
 LAST_WORDS: Final = 2.0
 """Seconds that a process which ends waits until what it has said is read."""
@@ -85,9 +92,9 @@ class ChildLink:
         """
         self._told = told
         self._stop_timeout = stop_timeout
-        self._writer = threading.Thread(target=self._write_all, name="chanserv-up", daemon=True)
+        self._writer = threading.Thread(target=self._write_all, name=WRITER, daemon=True)
         self._writer.start()
-        threading.Thread(target=self._read_all, name="chanserv-down", daemon=True).start()
+        threading.Thread(target=self._read_all, name=READER, daemon=True).start()
 
     def say(self, message: Mapping[str, Any], *, needed: bool = True) -> None:
         """
@@ -204,9 +211,16 @@ def keep_quiet() -> None:
 
 
 def show_threads() -> None:
-    """Print what each thread does, on standard error."""
+    """Print what each thread does, on standard error; but for the two of the link."""
+    names = {one.ident: one.name for one in threading.enumerate()}
+    text = ""
+    for ident, frame in sys._current_frames().items():
+        name = names.get(ident, "unknown to Python")
+        if name not in (READER, WRITER):
+            text += f"Thread {name}:\n{''.join(traceback.format_stack(frame, FRAMES))}"
     try:
-        faulthandler.dump_traceback(sys.stderr, all_threads=True)
+        sys.stderr.write(text)
+        sys.stderr.flush()
     except (OSError, ValueError, AttributeError):
         # Somebody has closed or replaced it.
         pass

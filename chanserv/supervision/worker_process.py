@@ -169,6 +169,8 @@ class WorkerProcess(ProcessProtocol):
             self._print(f"(said what makes no sense: {line[:100]!r})")
 
     def _print(self, line: str) -> None:
+        if not line:
+            return
         self.last_lines.append(line)
         if self._allowance.take(self._reactor.seconds()):
             self._show_withheld()

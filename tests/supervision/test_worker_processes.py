@@ -123,7 +123,7 @@ def test_a_worker_that_is_killed_or_told_to_end_or_hangs_is_followed_by_another(
         for name in "abcd":
             clients.submit(site.get, f"/hold/{name}/")
         site.logged("has had all its threads in the same consumers for")
-        site.logged(", in hold")
+        site.logged(" in hold")
         site.logged("Stopping without chanserv.django.handler.ViewConsumer")
         site.logged("takes messages", 5)
         for name in "abcd":
