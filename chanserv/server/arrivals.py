@@ -26,9 +26,22 @@ holds up no stop."""
 
 _OWN_KINDS: Final = frozenset({"tcp", "tcp6", "ssl", "tls", "unix"})
 
+DOORSTEP: Final = 0.1
+"""Seconds for connections over TCP whose client has been answered, and whose answer
+to that is on its way: it counts them as made, and may have asked already."""
+
 _SO_ATTACH_FILTER: Final = 26
-_NOTHING: Final = struct.pack("=HBBI", 0x06, 0, 0, 0)
-"""A packet filter of one instruction (C{BPF_RET}): keep nothing of any packet."""
+_NO_FIRST_PACKETS: Final = b"".join(
+    struct.pack("=HBBI", *instruction)
+    for instruction in (
+        (0x30, 0, 0, 13),  # load the flags of the TCP header,
+        (0x54, 0, 0, 0x12),  # of these SYN and ACK;
+        (0x15, 0, 1, 0x02),  # where it is SYN alone,
+        (0x06, 0, 0, 0),  # keep nothing of the packet,
+        (0x06, 0, 0, 0xFFFFFFFF),  # else all of it
+    )
+)
+"""A packet filter (BPF) that drops what begins a connection, and nothing else."""
 
 
 def is_own(description: str) -> bool:
@@ -45,25 +58,44 @@ def is_own(description: str) -> bool:
         return False
 
 
+def keep_newcomers_away(port: Any) -> float:
+    """
+    Have the system make no further connections at C{port}, which is about to be
+    closed, so that none comes between the last look and the end.
+
+    Over TCP the first packet of a client is not answered: it tries again a second
+    later, and hears that nobody listens.  At a Unix socket it hears that at once.
+    On systems other than Linux the moment between the two remains.
+
+    @param port: a listening port of the reactor.
+    @return: the seconds after which all that were being made are.
+    """
+    listening = getattr(port, "socket", None)
+    if not isinstance(listening, socket.socket):
+        return 0.0
+    with suppress(OSError):
+        if listening.family == socket.AF_UNIX:
+            listening.shutdown(socket.SHUT_RD)
+            return 0.0
+        program = ctypes.create_string_buffer(_NO_FIRST_PACKETS, len(_NO_FIRST_PACKETS))
+        listening.setsockopt(
+            socket.SOL_SOCKET,
+            _SO_ATTACH_FILTER,
+            struct.pack("HL", len(_NO_FIRST_PACKETS) // 8, ctypes.addressof(program)),
+        )
+    return DOORSTEP
+
+
 def accept_waiting(port: Any) -> int:
     """
-    Accept all connections that wait at C{port}, which is about to be closed.
-
-    Newcomers are kept away first, so that none comes between the last look and the
-    end: over TCP their first packet is not answered (they try again a second
-    later, and then hear that nobody listens), at a Unix socket they hear it at
-    once.  Where the system cannot do that, as on others than Linux, that moment
-    remains.
+    Accept all connections that wait at C{port}.
 
     @param port: a listening port of the reactor.
     @return: how many there were.
     """
-    listening = getattr(port, "socket", None)
-    if not isinstance(listening, socket.socket) or not hasattr(port, "sessionno"):
+    if not isinstance(getattr(port, "socket", None), socket.socket):
         return 0
-    with suppress(OSError, AttributeError):
-        _keep_newcomers_away(listening)
-    first = port.sessionno
+    first: int = port.sessionno
     while port.sessionno - first < MAX_WAITING:
         before = port.sessionno
         port.doRead()
@@ -71,19 +103,6 @@ def accept_waiting(port: Any) -> int:
             break
     accepted: int = port.sessionno - first
     return accepted
-
-
-def _keep_newcomers_away(listening: socket.socket) -> None:
-    if listening.family == socket.AF_UNIX:
-        listening.shutdown(socket.SHUT_RD)
-        return
-    # Connections that wait already have been set up, and are not filtered.
-    program = ctypes.create_string_buffer(_NOTHING, len(_NOTHING))
-    listening.setsockopt(
-        socket.SOL_SOCKET,
-        _SO_ATTACH_FILTER,
-        struct.pack("HL", 1, ctypes.addressof(program)),
-    )
 
 
 def has_unread(transport: Any) -> bool:

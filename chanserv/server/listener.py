@@ -21,11 +21,12 @@ from twisted.internet.interfaces import (
     IProtocolFactory,
     IStreamServerEndpoint,
 )
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chanserv.errors import ConfigurationError
-from chanserv.server.arrivals import accept_waiting, is_own
+from chanserv.server.arrivals import accept_waiting, is_own, keep_newcomers_away
 from chanserv.server.endpoints import endpoint_of, read_description
 from chanserv.server.proxy_line import LINE_TIMEOUT
 
@@ -130,8 +131,16 @@ class Listener(Service):
             port = yield listening
             if port is not None:
                 if is_own(self._description):
-                    accept_waiting(port)
+                    yield from self._accept_the_last(port)
                 yield maybeDeferred(port.stopListening)
+
+    def _accept_the_last(self, port: Any) -> Generator[Deferred[Any], Any, None]:
+        """Take in all whose connection is made, or is being made; they may have asked already."""
+        seconds = keep_newcomers_away(port)
+        accept_waiting(port)
+        if seconds:
+            yield deferLater(self._reactor, seconds)
+            accept_waiting(port)
 
     def _listens(self, port: IListeningPort) -> IListeningPort:
         self.url = _url_of(self._description, port.getHost())
