@@ -98,7 +98,7 @@ def make_service(config: Config, reactor: Any) -> ChanservService:
             narrate=config.narrate,
             static_files=config.static_files,
         )
-        if keeps_a_roll(layer) and _answers(service.team):
+        if keeps_a_roll(layer) and _serves_clients(service.team):
             service.roll = Roll(layer, reactor)
     if config.listen:
         add_interface_server(service, config, layer, reactor)
@@ -110,7 +110,7 @@ def make_service(config: Config, reactor: Any) -> ChanservService:
     return service
 
 
-def _answers(team: ThreadTeam) -> bool:
+def _serves_clients(team: ThreadTeam) -> bool:
     """
     Whether it takes what interface servers send: those that watch for workers
     would wait in vain for one that only does jobs.

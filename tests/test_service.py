@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
+from threading import Event
 from unittest import SkipTest
 
 import pytest
@@ -16,12 +17,23 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from chanserv.config import Config
+from chanserv.core.defaults import PROCESSES_GROUP, WORKERS_GROUP
 from chanserv.errors import ConfigurationError, LayerUnavailable
+from chanserv.layers import MemoryChannelLayer
+from chanserv.ops.ask import Answers
 from chanserv.server.endpoints import LISTEN_BACKLOG
 from chanserv.server.listener import CannotStart, Listener, _url_of
-from chanserv.service import ASK_AGAIN_AFTER, SWITCH_INTERVAL, ChanservService, make_service
+from chanserv.service import (
+    ASK_AGAIN_AFTER,
+    SWITCH_INTERVAL,
+    ChanservService,
+    _serves_clients,
+    make_service,
+)
+from chanserv.testing.fakes import PlainLayer
+from chanserv.worker.roll import Roll, Standing
 from chanserv.worker.team import ThreadTeam
-from tests.worker.fakes import FakeApplication, TurningReactor
+from tests.worker.fakes import PATIENCE, FakeApplication, TurningReactor
 
 SHARED = "tests.test_service:shared_layer"
 
@@ -324,3 +336,77 @@ class StartingAndStopping(SynchronousTestCase):
         fired = []
         service.team.stopService().addCallback(fired.append)
         reactor.turn_until(lambda: fired)
+
+
+class OpenLayer(PlainLayer):
+    """A memory layer that others reach, as far as anybody can tell."""
+
+    within_process = False
+
+
+class WorkersStandOnARoll(SynchronousTestCase):
+    def setUp(self):
+        self.reactor = TurningReactor()
+        self.memory = MemoryChannelLayer(call_from_thread=self.reactor.callFromThread)
+        self.begun, self.go_on = Event(), Event()
+        self.addCleanup(self.go_on.set)
+        self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
+
+    def consume(self, channel, message, outbox):
+        self.begun.set()
+        self.go_on.wait(PATIENCE)
+
+    def make(self):
+        layer = OpenLayer(self.memory)
+        service = ChanservService(layer, "a test", self.reactor.callLater)
+        service.team = ThreadTeam(layer, FakeApplication(self.consume), self.reactor, 1)
+        service.roll = Roll(layer, self.reactor)
+        service.answers = Answers(layer, self.reactor, service.process)
+        return service
+
+    def members(self, group=WORKERS_GROUP):
+        return self.successResultOf(self.memory.group_channels(group))
+
+    def test_from_their_start_until_before_they_finish_what_runs(self):
+        service = self.make()
+        self.assertEqual(self.members(), [])
+        service.startService()
+        self.assertEqual(self.members(), [service.roll.channel])
+        self.memory.send("http.request", {})
+        self.assertTrue(self.begun.wait(PATIENCE))
+        stopped = service.stopService()
+        # What is sent now is for others, though something runs here still.
+        self.assertEqual(self.members(), [])
+        self.assertNoResult(stopped)
+        self.assertEqual(len(self.members(PROCESSES_GROUP)), 1)
+        self.go_on.set()
+        fired = []
+        stopped.addCallback(fired.append)
+        self.reactor.turn_until(lambda: fired)
+        self.assertIs(service.answers.roll.standing, Standing.OFF)
+
+    def test_only_those_that_take_what_clients_send(self):
+        for channels, expected in (
+            (("http.request", "jobs.mail"), True),
+            (("websocket.receive",), True),
+            (("jobs.mail", "https.things"), False),
+            ((), False),
+        ):
+            application = FakeApplication(self.consume, channels)
+            team = ThreadTeam(self.memory, application, self.reactor, 1)
+            self.assertEqual(_serves_clients(team), expected, channels)
+
+    def test_an_interface_server_answers_who_asks_and_stands_on_no_roll_of_workers(self):
+        service = make_service(Config(layer="tests.test_service:open_layer"), self.reactor)
+        self.assertIsNone(service.roll)
+        self.assertIsNotNone(service.answers)
+        found = service.process.now()
+        self.assertEqual((found.layer, list(found.workers)), ("tests.test_service:open_layer", []))
+        self.assertEqual(found.mailbox, service.server.mailbox)
+
+    def test_over_a_layer_without_groups_nobody_answers(self):
+        service = make_service(Config(layer=SHARED), self.reactor)
+        self.assertIsNone(service.answers)
+
+
+open_layer = OpenLayer(MemoryChannelLayer())
