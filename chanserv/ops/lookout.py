@@ -105,7 +105,7 @@ class Lookout(Service):
 
     def _listens(self, port: object) -> object:
         if port is not None:
-            self._log.info("Metrics and health are at {place}", place=self.listener.url)
+            self._log.info("Metrics and health: {place}", place=self.listener.url)
         return port
 
     @inlineCallbacks

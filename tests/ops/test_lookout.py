@@ -128,7 +128,7 @@ class LookoutTestCase(SynchronousTestCase):
     def test_it_says_where_it_is(self):
         with capturedLogs() as events:
             lookout = self.started()
-        self.assertIn("Metrics and health are at ", formatEvent(events[-1]))
+        self.assertIn("Metrics and health: ", formatEvent(events[-1]))
         (server,) = self.reactor.tcpServers
         self.assertEqual(server[0], 9100)
         self.assertIsInstance(server[1], PagesFactory)
