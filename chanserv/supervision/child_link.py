@@ -16,6 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final
 
@@ -82,14 +83,22 @@ class ChildLink:
         self.slot = int(message.get("slot", 0))
         return message
 
-    def start(self, told: Callable[[str], None], stop_timeout: float) -> None:
+    def start(
+        self,
+        told: Callable[[str], None],
+        stop_timeout: float,
+        orphaned: Callable[[Callable[[], None], float], None] | None = None,
+    ) -> None:
         """
         Start the two threads.
 
         @param told: called on one of them with what the supervisor says is to be
             done; C{drain} too when it is gone.
         @param stop_timeout: seconds that draining may take.
+        @param orphaned: called on one of them when the supervisor is gone, with what
+            drains and with how long that may take; L{end_alone} without it.
         """
+        self._orphaned = orphaned or end_alone
         self._told = told
         self._stop_timeout = stop_timeout
         self._writer = threading.Thread(target=self._write_all, name=WRITER, daemon=True)
@@ -102,14 +111,16 @@ class ChildLink:
 
         @param needed: whether it may not be left out.
         """
-        if not needed and self._waiting.qsize() >= MAX_WAITING:
-            self.dropped += 1
-            return
         line = json.dumps(message, separators=(",", ":"), default=str).encode()
-        if len(line) < MAX_SAID:
-            self._waiting.put(line + b"\n")
-        else:
+        if len(line) >= MAX_SAID or not (needed or self.has_room):
             self.dropped += 1
+        else:
+            self._waiting.put(line + b"\n")
+
+    @property
+    def has_room(self) -> bool:
+        """Whether not too much waits for the supervisor to read it."""
+        return self._waiting.qsize() < MAX_WAITING
 
     def end(self) -> None:
         """Wait until all is said, though not for long."""
@@ -146,11 +157,7 @@ class ChildLink:
                     self._told(what)
         except Gone:
             pass
-        keep_quiet()
-        self._told("drain")
-        # Nobody is left who would end it if it hangs.
-        time.sleep(self._stop_timeout + KILL_AFTER)
-        os._exit(1)
+        self._orphaned(partial(self._told, "drain"), self._stop_timeout)
 
     def _write_all(self) -> None:
         while (line := self._waiting.get()) is not None:
@@ -177,37 +184,43 @@ class Telling:
 
     def __init__(self, link: ChildLink) -> None:
         self._link = link
-        self._said = 0
+        self._told = 0
+
+    def _missing(self) -> dict[str, Any]:
+        return {
+            "time": time.time(),
+            "level": "warn",
+            "namespace": "chanserv.supervision",
+            "text": f"{self._link.dropped - self._told} messages to the supervisor were left out, "
+            f"which does not read them as fast as they come",
+        }
 
     def __call__(self, event: LogEvent) -> None:
         """Tell of one."""
         dropped = self._link.dropped
-        if dropped != self._said:
-            missing, self._said = dropped - self._said, dropped
-            self._link.say(
-                {
-                    "log": {
-                        "time": time.time(),
-                        "level": "warn",
-                        "namespace": "chanserv.supervision",
-                        "text": f"{missing} messages to the supervisor were left out, which "
-                        f"does not read them as fast as they come",
-                    }
-                }
-            )
+        if dropped != self._told and self._link.has_room:
+            self._link.say({"log": self._missing()})
+            self._told = dropped
         self._link.say({"log": plain(event)}, needed=False)
 
 
-def keep_quiet() -> None:
+def end_alone(drain: Callable[[], None], stop_timeout: float) -> None:
     """
-    Send what is printed from now on nowhere.
+    End this process without a supervisor.
 
-    Whoever read it is gone, and a consumer that prints should not fail for that.
+    @param drain: begins it.
+    @param stop_timeout: seconds that it may take.
     """
+    # Whoever read what is printed is gone, and a consumer that prints should not fail
+    # for that.
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for descriptor in (1, 2):
         os.dup2(nowhere, descriptor)
     os.close(nowhere)
+    drain()
+    # Nobody is left who would end it if it hangs.
+    time.sleep(stop_timeout + KILL_AFTER)
+    os._exit(1)
 
 
 def show_threads() -> None:

@@ -148,8 +148,10 @@ class WorkerProcess(ProcessProtocol):
         self._over = True
         if self._waiting is not None and self._waiting.active():
             self._waiting.cancel()
-        if self.transport is not None:
-            self.transport.loseConnection()
+        # Perhaps somebody else holds the other ends.
+        pipes: Any = getattr(self.transport, "pipes", {})
+        for pipe in list(pipes.values()):
+            pipe.loseConnection()
         self._show_withheld()
         self._ended(self, self._how or "")
 

@@ -16,6 +16,10 @@ from chanserv.supervision.worker_process import DOWN, UP, WorkerProcess
 @dataclass
 class FakePipe:
     written: bytes = b""
+    closed: bool = False
+
+    def loseConnection(self) -> None:
+        self.closed = True
 
     def write(self, data: bytes) -> None:
         self.written += data
@@ -33,7 +37,6 @@ class FakeProcess:
     pipes: dict[int, FakePipe] = field(default_factory=lambda: {DOWN: FakePipe()})
     signals: list[str] = field(default_factory=list)
     ended: bool = False
-    closed: bool = False
 
     def told(self) -> list[Any]:
         """All that it was told after its orders."""
@@ -67,9 +70,6 @@ class FakeProcess:
 
     def closeStdin(self) -> None:
         pass
-
-    def loseConnection(self) -> None:
-        self.closed = True
 
     def signalProcess(self, name: str) -> None:
         if self.ended:

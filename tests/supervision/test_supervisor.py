@@ -202,7 +202,7 @@ class Watching(SupervisorTests):
         self.assertEqual(self.supervisor.crew.working, 2)
         self.reactor.pass_time(LAST_WORDS)
         self.assertEqual(self.supervisor.crew.working, 1)
-        self.assertTrue(process.closed)
+        self.assertTrue(process.pipes[DOWN].closed)
         # What its own children say is not its own.
         process.print(b"late\n")
         process.say(state="loaded")
