@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from h2.errors import ErrorCodes
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from chanserv.layers.memory import MemoryChannelLayer
 from chanserv.messages import Outcome
@@ -165,6 +167,27 @@ def test_an_upload_larger_than_all_windows_comes_in_whole() -> None:
         client.h2.send_data(number, bytes(size), end_stream=not left)
         client.turn()
     assert client.answers[number].status == 200
+
+
+def test_many_bodies_at_once_get_less_memory_each() -> None:
+    rig = silent(limits=Limits(body_memory=1000, body_part=10))
+    client = HTTP2Client(rig)
+    numbers = [client.begin(fields(b"/", b"POST"), ended=False) for _ in range(17)]
+    client.turn()
+    for number in numbers:
+        client.h2.send_data(number, bytes(100))
+    client.turn()
+    client.h2.end_stream(numbers[0])
+    client.turn()
+    [crowded] = rig.worker.named("http.request")
+    assert len(crowded["body"]) == 10
+    for number in numbers[1:10]:
+        client.cancel(number)
+    alone = client.begin(fields(b"/", b"POST"), ended=False)
+    client.h2.send_data(alone, bytes(100), end_stream=True)
+    client.turn()
+    assert len(rig.worker.named("http.request")[-1]["body"]) == 100
+    client.plain.leave()
 
 
 # The response.
@@ -613,6 +636,64 @@ def test_a_client_that_reads_nothing_of_a_stream_has_it_reset() -> None:
     client.turn()
     assert client.answers[number].reset == ErrorCodes.CANCEL
     assert rig.counts.connections_timed_out == 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_whatever_clients_read_and_take_back_bodies_arrive_whole(data: st.DataObject) -> None:
+    draw = data.draw
+    rig = silent(limits=Limits(http2_unsent_bytes=500_000))
+    client = HTTP2Client(rig, window=draw(st.sampled_from([1000, 16_384, 65_535, 300_000])))
+    client.reading = False
+    numbers = [client.begin(fields(b"/%d" % n)) for n in range(draw(st.integers(1, 5)))]
+    client.turn()
+    bodies: dict[int, bytes] = {}
+    left: dict[int, list[bytes]] = {}
+    for number in numbers:
+        parts = draw(st.lists(st.integers(0, 40_000), min_size=1, max_size=4))
+        left[number] = [bytes([number]) * size for size in parts]
+        bodies[number] = b"".join(left[number])
+    channels = dict(zip(numbers, reply_channels(rig), strict=True))
+    taken_back: set[int] = set()
+    begun: set[int] = set()
+    while any(left.values()):
+        number = draw(st.sampled_from([one for one, parts in left.items() if parts]))
+        match draw(st.sampled_from(["part", "part", "window", "all", "full", "cancel"])):
+            case "part":
+                part = left[number].pop(0)
+                message = {"content": part, "more_content": bool(left[number])}
+                if number not in begun:
+                    begun.add(number)
+                    message |= {"status": 200, "headers": []}
+                rig.reply(channels[number], message)
+            case "window" if number not in taken_back:
+                client.h2.increment_flow_control_window(draw(st.integers(1, 50_000)), number)
+            case "all":
+                client.h2.increment_flow_control_window(draw(st.integers(1, 100_000)))
+            case "full":
+                client.transport.fill()
+                client.turn()
+                client.transport.drain()
+            case "cancel" if len(taken_back) < 2 and number not in taken_back:
+                client.cancel(number)
+                taken_back.add(number)
+                left[number] = []
+            case _:
+                pass
+        client.turn()
+    for number in numbers:
+        if number not in taken_back and not client.answers[number].ended:
+            client.h2.increment_flow_control_window(1_000_000, number)
+    client.h2.increment_flow_control_window(1_000_000)
+    client.turn()
+    for number in numbers:
+        if number not in taken_back:
+            assert client.answers[number].body == bodies[number]
+            assert client.answers[number].ended
+    [connection] = rig.server._context.connections
+    assert (connection.queued, connection.streams) == (0, {})
+    assert not rig.server._context.recipients
+    assert len(rig.disconnects()) == len(numbers)
 
 
 def test_a_worker_may_take_any_time_between_two_parts() -> None:
