@@ -50,7 +50,7 @@ faults: programs ## break the layers' stores under ten times the load, and print
 programs: $(VENV)/made-test $(VENV)/made-third-party $(VENV)/made-checkers
 	@tools/need-programs chromium curl wrk
 	@command -v h2load >/dev/null || tools/need-packages "the tests load HTTP/2" nghttp2-client
-	@tools/unpack-programs $(abspath $(VENV))/programs haproxy
+	@tools/unpack-programs $(abspath $(VENV))/programs haproxy nginx
 	@command -v systemd-analyze >/dev/null && command -v systemd-socket-activate >/dev/null || \
 		tools/need-packages "the tests let systemd read its units" systemd
 	@command -v redis-server >/dev/null || command -v redis-check-rdb >/dev/null || \
