@@ -107,13 +107,13 @@ def layer_mark(spec: Any) -> str:
     """
     Something short that is another for another layer, and gives no password away.
     """
-    return hashlib.sha256(json.dumps(_in_order(spec)).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(_in_order(spec), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _in_order(value: Any) -> Any:
     """C{value} as JSON, whatever order and types its keys have."""
     if isinstance(value, Mapping):
-        return sorted([str(key), _in_order(one)] for key, one in value.items())
+        return {str(key): _in_order(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
         return [_in_order(one) for one in value]
     if value is None or isinstance(value, (str, int, float)):

@@ -162,3 +162,12 @@ def test_as_a_daemon_it_writes_what_workers_print_and_log_to_its_own_log() -> No
             os.kill(pid, signal.SIGTERM)
             wait_until(lambda: not pidfile.exists(), PATIENCE)
         assert site.workers() == []
+
+
+def test_settings_that_cannot_be_read_are_refused_in_one_line() -> None:
+    with shop() as site:
+        site.release("one")
+        process = site.begin("--settings=nonesuch.settings")
+        assert process.wait(PATIENCE) == 1
+        assert site.log().startswith("chanserv: there are no settings 'nonesuch.settings'")
+        assert site.log().count("\n") == 1
