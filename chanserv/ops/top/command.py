@@ -33,7 +33,7 @@ MOST_EVERY: Final = 3600.0
 """Seconds between two samples: processes answer one asker no sooner, and who looks less
 often than once an hour looks elsewhere."""
 
-START_PATIENCE: Final = 10.0
+START_PATIENCE: Final = 30.0
 """Seconds for which the layer is waited for at the start: longer than any of ours takes to
 say why it cannot be reached."""
 
