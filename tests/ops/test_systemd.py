@@ -5,10 +5,12 @@ from __future__ import annotations
 import secrets
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
 from chanserv.ops.systemd import Notices
@@ -87,3 +89,49 @@ def test_twistd_tells_systemd_when_it_is_ready_and_when_it_ends(tmp_path: Path) 
             if process.poll() is None:
                 process.kill()
             process.wait()
+
+
+def test_it_says_that_it_replaces_its_workers_and_when(place: tuple[str, socket.socket]) -> None:
+    named, server = place
+    before = time.monotonic_ns() // 1000
+    Notices(named).reloading("replacing workers")
+    first, second, third = server.recv(4096).decode().splitlines()
+    assert (first, third) == ("RELOADING=1", "STATUS=replacing workers")
+    name, _, microseconds = second.partition("=")
+    assert name == "MONOTONIC_USEC"
+    assert before <= int(microseconds) <= time.monotonic_ns() // 1000
+
+
+def test_the_watchdog_hears_of_it_twice_in_its_time(place: tuple[str, socket.socket]) -> None:
+    named, server = place
+    clock = Clock()
+    environment = {"NOTIFY_SOCKET": named, "WATCHDOG_USEC": "10000000"}
+    notices = Notices.from_environment(environment)
+    assert environment == {}
+    notices.begin_signs_of_life(clock.callLater)
+    clock.pump([5, 5])
+    assert [server.recv(4096) for _ in range(3)] == [b"WATCHDOG=1"] * 3
+    notices.end_signs_of_life()
+    assert clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"WATCHDOG_USEC": "soon"},
+        # It is another process that systemd watches.
+        {"WATCHDOG_USEC": "10000000", "WATCHDOG_PID": "1"},
+    ],
+)
+def test_nobody_hears_of_it_who_has_not_asked(
+    place: tuple[str, socket.socket], environment: dict[str, str]
+) -> None:
+    named, server = place
+    clock = Clock()
+    notices = Notices.from_environment({"NOTIFY_SOCKET": named, **environment})
+    notices.begin_signs_of_life(clock.callLater)
+    assert clock.getDelayedCalls() == []
+    server.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        server.recv(4096)
