@@ -5,8 +5,12 @@ from __future__ import annotations
 import io
 import json
 import logging
+import logging.config
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 from twisted.logger import LogLevel, capturedLogs, formatEvent
@@ -147,3 +151,17 @@ def test_levels_are_those_of_the_server(number: int, level: str) -> None:
     with capturedLogs() as events:
         ServerLog().handle(logging.makeLogRecord({"msg": "x", "levelno": number}))
     assert events[0]["log_level"].name == level
+
+
+def test_the_settings_that_the_documentation_shows_are_right() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "django.rst").read_text()
+    block = page[page.index("   LOGGING = {") :].partition("\n   }\n")[0] + "\n   }"
+    names: dict[str, Any] = {}
+    exec(textwrap.dedent(block), names)
+    shown = names["LOGGING"]
+    root = shown.pop("root")
+    logging.config.dictConfig({**shown, "loggers": {"site.docs": root}})
+    with capturedLogs() as events:
+        logging.getLogger("site.docs").info("here")
+    logging.getLogger("site.docs").handlers.clear()
+    assert [formatEvent(event) for event in events] == ["here"]
