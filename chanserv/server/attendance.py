@@ -122,7 +122,9 @@ class Attendance:
         were_absent = self.presence is Presence.ABSENT
         self.presence = Presence.PRESENT
         self._outlet.doubtful = False
-        if were_absent:
+        if not were_absent:
+            self._log.info("The first worker is there; from now on it is noticed when none is")
+        else:
             waited, refused = self._outlet.release()
             self._log.info(
                 "Workers are there again after {seconds:.1f} s; {waited} events of clients "
