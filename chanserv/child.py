@@ -51,6 +51,7 @@ _FOR_SERVERS: Final = frozenset(
         "proxy_headers",
         "proxy_headers_host",
         "proxy_headers_port",
+        "release_from",
         "reload",
         "request_ids",
         "server_name",

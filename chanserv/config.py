@@ -48,7 +48,9 @@ class Config:
     @ivar stuck_after: seconds after which a worker counts as stuck all of whose
         threads have run one consumer for that long, or that gives no sign of life.
     @ivar replace_stuck: whether a stuck worker is killed and started anew.
-    @ivar release: a label for this code, shown with its workers.
+    @ivar release: a label for this code, shown with its workers; or C{@} and the path
+        of a file that begins with it, which is read anew for each new worker process.
+    @ivar release_from: where that label was read, as it was given; not for operators.
     @ivar layer_mark: what tells the layer of a worker's supervisor from others.
     @ivar only_channels: globs of the channels that workers read; empty for all.
     @ivar exclude_channels: globs of those that they do not.
@@ -81,6 +83,7 @@ class Config:
     stuck_after: float = 60.0
     replace_stuck: bool = False
     release: str = ""
+    release_from: str = ""
     layer_mark: str = ""
     only_channels: tuple[str, ...] = ()
     exclude_channels: tuple[str, ...] = ()

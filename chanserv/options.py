@@ -202,7 +202,9 @@ GROUPS: Final[tuple[tuple[str, tuple[Choice, ...]], ...]] = (
             Choice("workers", COUNT, "How many worker processes to run and supervise, each with "
                    "--threads; 0 for threads in this process. Needs a layer that processes share. "
                    "SIGHUP replaces them by new ones that run the site's new code.", 0),
-            Choice("release", TEXT, "A label of the code that workers run, shown with them.", ""),
+            Choice("release", TEXT, "A label of the code that workers run, shown with them; "
+                   "or @PATH of a file that begins with it, read anew for each new worker process.",
+                   ""),
             Choice("start-timeout", DURATION, "How long a worker process may take to load the "
                    "site.", _CONFIG["start_timeout"]),
             Choice("stuck-after", DURATION, "How long all threads of a worker process may be in "

@@ -14,6 +14,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import maybeDeferred
@@ -27,6 +28,7 @@ from chanserv.interfaces import IChannelLayer
 from chanserv.layers.reach import keeps_a_roll, within_process
 from chanserv.supervision.actions import Rules
 from chanserv.supervision.changes import Changes
+from chanserv.supervision.release import FROM_FILE, Release
 from chanserv.supervision.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -75,6 +77,7 @@ def make_supervisor(
             f"layer reaches only this one: give --layer=ipc:NAME, or leave --workers out and give "
             f"--threads"
         )
+    release = Release(config.release_from or config.release)
     supervisor = Supervisor(
         Rules(
             workers=config.workers,
@@ -86,7 +89,7 @@ def make_supervisor(
         ),
         {**orders(config, layer_mark(spec)), **(also or {})},
         reactor,
-        release=config.release,
+        release=release,
         threads=config.threads,
         folder=folder_to_work_in(),
         **how,
@@ -133,6 +136,24 @@ def check_mark(mark: str, spec: Any) -> None:
             "the site's CHANNEL_LAYERS now names another layer than when chanserv began: "
             "interface server and workers would not reach each other; restart all of chanserv"
         )
+
+
+def with_release(config: Config) -> Config:
+    """
+    C{config} with the label of the release that its C{release} says where to read.
+
+    @raise ConfigurationError: there is no such file.
+    """
+    if not config.release.startswith(FROM_FILE):
+        return config
+    path = os.path.join(folder_to_work_in(), config.release[1:])
+    if not os.path.isfile(path):
+        raise ConfigurationError(
+            f"--release={config.release}: there is no file {path}, which is to begin with the "
+            f"release's label"
+        )
+    given = FROM_FILE + path
+    return replace(config, release=Release(given).read(), release_from=given)
 
 
 def folder_to_work_in() -> str:

@@ -36,7 +36,7 @@ from chanserv.ops.ask import Answers
 from chanserv.ops.lookout import Lookout
 from chanserv.ops.snapshot import Process
 from chanserv.ops.systemd import Notices
-from chanserv.processes import check_mark, layer_to_supervise, make_supervisor
+from chanserv.processes import check_mark, layer_to_supervise, make_supervisor, with_release
 from chanserv.server import InterfaceServer
 from chanserv.server.access_log import AccessLog
 from chanserv.server.listener import Listener
@@ -68,6 +68,7 @@ def make_service(config: Config, reactor: Any) -> ChanservService:
     @raise ConfigurationError: something in C{config}, or the site's settings, is
         wrong; one line.
     """
+    config = with_release(config)
     site = None
     if config.workers:
         spec, alias = layer_to_supervise(config), ""

@@ -25,6 +25,7 @@ from chanserv.processes import (
     layer_mark,
     layer_to_supervise,
     make_supervisor,
+    with_release,
 )
 from chanserv.service import make_service
 from tests.test_service import shared_layer_for_tests
@@ -139,6 +140,22 @@ class TestTheFolder:
     def test_one_that_is_gone_is_said(self, releases) -> None:
         with pytest.raises(ConfigurationError, match="/nonesuch: No such file or directory"):
             find_code({"folder": "/nonesuch", "path": []})
+
+
+class TestTheRelease:
+    def test_a_label_is_itself(self) -> None:
+        assert with_release(Config(release="r7")).release == "r7"
+
+    def test_or_it_stands_in_a_file_beside_the_code(self, tmp_path: Path, monkeypatch) -> None:
+        (tmp_path / "RELEASE").write_text("r8\n")
+        monkeypatch.chdir(tmp_path)
+        config = with_release(Config(release="@RELEASE"))
+        assert (config.release, config.release_from) == ("r8", f"@{tmp_path}/RELEASE")
+
+    def test_without_that_file_nothing_starts(self, tmp_path: Path, monkeypatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(ConfigurationError, match="--release=@x: there is no file"):
+            with_release(Config(release="@x"))
 
 
 class TestHangups:

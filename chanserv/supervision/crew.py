@@ -397,12 +397,17 @@ class Crew:
         """Have a member take nothing more, and end."""
         if member.state is WorkerState.DRAINING:
             return
-        # Who has taken nothing has nothing to finish.
+        # Who has taken nothing has nothing to finish; who loads the site may not even hear.
+        loads = member.state is WorkerState.STARTING
         patience = self.rules.stop_timeout if member.gone else 0.0
         member.state = WorkerState.DRAINING
         member.asked = None
         member.deadline = now + patience + KILL_AFTER
-        yield Tell(member.number, "drain")
+        if loads:
+            member.deadline = None
+            yield Kill(member.number)
+        else:
+            yield Tell(member.number, "drain")
 
     def _too_late(self, member: Member) -> Actions:
         member.deadline = None

@@ -24,6 +24,7 @@ from chanserv.supervision.actions import Action, Kill, Replacement, Rules, Say, 
 from chanserv.supervision.crew import Crew
 from chanserv.supervision.members import Member
 from chanserv.supervision.relay import relay
+from chanserv.supervision.release import Release
 from chanserv.supervision.worker_process import CHILD_FDS, WorkerProcess
 from chanserv.worker.past import Past
 from chanserv.worker.status import WorkerState, WorkerStatus
@@ -66,7 +67,7 @@ class Supervisor(Service):
         orders: Mapping[str, Any],
         reactor: Any,
         *,
-        release: str = "",
+        release: Release | None = None,
         threads: int = 0,
         folder: str | None = None,
         command: Iterable[str] = (),
@@ -90,7 +91,7 @@ class Supervisor(Service):
         self.on_left: Callable[[str], object] | None = None
         self._orders = dict(orders)
         self._reactor = reactor
-        self._release = release
+        self._release = release or Release()
         self._threads = threads
         self._folder = folder
         self._command = tuple(command) or child_command()
@@ -170,7 +171,7 @@ class Supervisor(Service):
         found = [self._status(one) for one in self.crew.members.values()]
         for slot in self.crew.slots:
             if slot.member is None and not self.crew.stopping:
-                waiting = WorkerStatus(slot.number, 0, WorkerState.WAITING, self._release)
+                waiting = WorkerStatus(slot.number, 0, WorkerState.WAITING, self._release.label)
                 found.append(replace(waiting, restarts=max(slot.restarts, 0)))
         return sorted(found, key=lambda one: (one.slot, one.started))
 
@@ -182,7 +183,7 @@ class Supervisor(Service):
             "slot": member.slot,
             "pid": process.pid if process else 0,
             "state": member.state,
-            "release": self._release,
+            "release": process.release if process else self._release.label,
             "started": self._started.get(number, 0.0),
             "restarts": max(self.crew.slots[member.slot - 1].restarts, 0),
         }
@@ -242,6 +243,7 @@ class Supervisor(Service):
 
     def _spawn(self, member: int, slot: int) -> None:
         process = WorkerProcess(member, slot, self._said, self._printed, self._ended, self._reactor)
+        process.release = self._release.read()
         self._processes[member] = process
         self._started[member] = time.time()
         try:
@@ -254,7 +256,8 @@ class Supervisor(Service):
             )
         except OSError as error:
             # Out of processes, memory or descriptors: that may pass.
-            self.crew.failed(member, f"no process can be started: {error.strerror}")
+            program = self._command[0]
+            self.crew.failed(member, f"no process of {program} can be started: {error.strerror}")
             self._over(member, "")
             return
         process.say({"orders": self._orders, "slot": slot, **whereabouts(self._folder)})
@@ -264,7 +267,8 @@ class Supervisor(Service):
         if process is not None and process.last_lines:
             text += ". Its last lines were:\n{last_lines}"
             fields = {**fields, "last_lines": "\n".join(f"  {one}" for one in process.last_lines)}
-        self._log.emit(LogLevel.lookupByName(level), text, release=self._release, **fields)
+        release = self._release.label if process is None else process.release
+        self._log.emit(LogLevel.lookupByName(level), text, release=release, **fields)
 
     # What is heard
 
@@ -289,7 +293,7 @@ class Supervisor(Service):
                     "Worker {worker} takes messages, as process {pid}",
                     worker=process.slot,
                     pid=process.pid,
-                    release=self._release,
+                    release=process.release,
                 )
                 self._do(self.crew.running(number, now))
                 self._works()
@@ -297,7 +301,7 @@ class Supervisor(Service):
                 beat = self._beats[number] = WorkerStatus.from_dict(value)
                 self._do(self.crew.beat(number, now, beat.blocked))
             case "log", _:
-                relay(value, process.slot, self._release)
+                relay(value, process.slot, process.release)
             case "failed", _:
                 self.crew.failed(number, str(value))
             case "asked", _:
@@ -312,7 +316,7 @@ class Supervisor(Service):
             "[worker {worker}] {line}",
             worker=process.slot,
             line=line,
-            release=self._release,
+            release=process.release,
         )
 
     def _ended(self, process: WorkerProcess, how: str) -> None:
@@ -324,7 +328,7 @@ class Supervisor(Service):
         """A process has ended, or never began."""
         last = self._beats.pop(number, None)
         if last is not None:
-            self.past.add(replace(last, release=self._release))
+            self.past.add(replace(last, release=self._processes[number].release))
         # Its last lines belong to what is said of its end.
         self._do(self.crew.ended(number, self._now(), how))
         self._processes.pop(number, None)

@@ -61,6 +61,7 @@ class WorkerProcess(ProcessProtocol):
     @ivar number: its own; that of a crew's member.
     @ivar slot: whose place it has.
     @ivar last_lines: what it printed last.
+    @ivar release: the label of the code that it runs.
     @ivar roll: the channel under which it stands on the roll of workers, or empty.
     """
 
@@ -84,6 +85,7 @@ class WorkerProcess(ProcessProtocol):
         self.slot = slot
         self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self.roll = ""
+        self.release = ""
         self._said = said
         self._printed = printed
         self._ended = ended

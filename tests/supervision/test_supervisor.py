@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chanserv.supervision.actions import Rules
 from chanserv.supervision.lines import LINES_A_SECOND
+from chanserv.supervision.release import Release
 from chanserv.supervision.supervisor import NOT_FOR_WORKERS, Supervisor
 from chanserv.supervision.worker_process import DOWN, LAST_LINES, LAST_WORDS, UP
 from chanserv.worker.status import ConsumerTimes, WorkerState, WorkerStatus
@@ -31,7 +32,7 @@ class SupervisorTests(SynchronousTestCase):
             Rules(workers, **rules),
             {"settings": "mysite.settings"},
             self.reactor,
-            release="r7",
+            release=Release("r7"),
             threads=2,
             folder="/srv/mysite",
             command=("python", "-m", "worker"),
@@ -78,8 +79,8 @@ class Starting(SupervisorTests):
             self.supervisor.startService()
         said = [formatEvent(one) for one in events]
         self.assertIn(
-            "Worker 1 cannot start: no process can be started: Resource temporarily unavailable. "
-            "Trying again in 1.0 s",
+            "Worker 1 cannot start: no process of python can be started: Resource temporarily "
+            "unavailable. Trying again in 1.0 s",
             said,
         )
         self.assertEqual(
@@ -218,6 +219,43 @@ class Watching(SupervisorTests):
         self.reactor.pass_time(9)
         self.assertEqual(process.signals, ["KILL"])
         self.assertEqual(len(self.reactor.processes), 2)
+
+
+class Labels(SupervisorTests):
+    def test_a_label_from_a_file_is_that_of_each_worker_as_it_starts(self):
+        path = self.mktemp()
+
+        def deploy(label: str) -> None:
+            with open(path, "w") as file:
+                file.write(label)
+
+        deploy("r1\nand more")
+        self.supervisor = Supervisor(
+            Rules(2), {}, self.reactor, release=Release(f"@{path}"), command=("python",)
+        )
+        first, second = self.begun()
+        deploy("r2")
+        self.assertEqual([one.release for one in self.supervisor.statuses()], ["r1", "r1"])
+        first.say(beat=beat(counters={"runs": 5}))
+        first.end(signal=9)
+        self.reactor.pass_time(2)
+        self.assertEqual([one.release for one in self.supervisor.statuses()], ["r2", "r1"])
+        self.assertEqual([one.release for one in self.supervisor.past.statuses()], ["r1"])
+        with capturedLogs() as events:
+            second.print(b"line\n")
+            self.reactor.processes[2].print(b"line\n")
+        self.assertEqual([one["release"] for one in events], ["r1", "r2"])
+
+    def test_a_file_that_is_gone_leaves_the_label(self):
+        path = self.mktemp()
+        with open(path, "w") as file:
+            file.write("r1")
+        release = Release(f"@{path}")
+        self.assertEqual(release.read(), "r1")
+        os.remove(path)
+        with capturedLogs() as events:
+            self.assertEqual(release.read(), "r1")
+        self.assertIn("cannot be read: No such file or directory", formatEvent(events[0]))
 
 
 class Replacing(SupervisorTests):
