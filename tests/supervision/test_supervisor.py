@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
@@ -222,8 +223,13 @@ class Watching(SupervisorTests):
 
 
 class Labels(SupervisorTests):
+    def file(self) -> str:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        return os.path.join(folder.name, "RELEASE")
+
     def test_a_label_from_a_file_is_that_of_each_worker_as_it_starts(self):
-        path = self.mktemp()
+        path = self.file()
 
         def deploy(label: str) -> None:
             with open(path, "w") as file:
@@ -247,7 +253,7 @@ class Labels(SupervisorTests):
         self.assertEqual([one["release"] for one in events], ["r1", "r2"])
 
     def test_a_file_that_is_gone_leaves_the_label(self):
-        path = self.mktemp()
+        path = self.file()
         with open(path, "w") as file:
             file.write("r1")
         release = Release(f"@{path}")
