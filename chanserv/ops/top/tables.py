@@ -122,7 +122,7 @@ def _workers(sample: Sample, tallies: Tallies, lately: float) -> Table:
             ),
             Piece(figures.rate(tallies.rate(key, lately))),
             Piece(figures.rate(failures), Style.BAD if failures else Style.PLAIN),
-            Piece(str(worker.restarts), Style.WARN if worker.restarts else Style.PLAIN),
+            Piece(str(worker.restarts)),
         ]
 
     def order(one: tuple[str, Heard, WorkerStatus]) -> tuple[object, ...]:
