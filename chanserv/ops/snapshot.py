@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -90,15 +91,15 @@ class Snapshot:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Snapshot:
         """
-        Read what L{as_dict} has written; what a later version may have added is left
-        out, and so is what it may have changed in its workers.
+        Read what L{as_dict} has written; what a later version has added is left out, and
+        so are workers in a state, or with times, that only that version knows.
 
         @raise ValueError: it is none.
         """
         try:
             known = {name: plain[name] for name in cls.__slots__ if name in plain}
             for name in ("workers", "past"):
-                known[name] = tuple(map(WorkerStatus.from_dict, known.get(name, ())))
+                known[name] = _readable(known.get(name, ()))
             known["channels"] = tuple(map(str, known.get("channels", ())))
             known["host"], known["pid"] = str(known["host"]), int(known["pid"])
             if known.get("counts") is not None:
@@ -114,6 +115,14 @@ def sum_of(status: WorkerStatus) -> ConsumerTimes:
     for times in status.consumers.values():
         total.merge(times)
     return total
+
+
+def _readable(workers: Iterable[Any]) -> tuple[WorkerStatus, ...]:
+    found = []
+    for one in workers:
+        with suppress(ValueError):
+            found.append(WorkerStatus.from_dict(one))
+    return tuple(found)
 
 
 def _plain(status: WorkerStatus, consumers: bool) -> dict[str, Any]:

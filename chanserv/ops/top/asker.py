@@ -134,7 +134,7 @@ class Asker:
         self._asked = self._clock.seconds()
         self._answered.clear()
         self._members = None
-        reply = self._layer.send_group(
+        asking = self._layer.send_group(
             PROCESSES_GROUP,
             {
                 "ask": "status",
@@ -143,7 +143,7 @@ class Asker:
                 "reply_channel": self._roll.channel,
             },
         )
-        sent = await reply.addTimeout(GLANCE_PATIENCE, self._clock).addCallbacks(
+        sent = await asking.addTimeout(GLANCE_PATIENCE, self._clock).addCallbacks(
             lambda _: True, lambda _: False
         )
         if sent:
