@@ -76,6 +76,8 @@ FAMILIES: Final[Mapping[str, Family]] = {
     ),
     "chanserv_parked_events": _gauge("Events that wait at the interface server now"),
     "chanserv_events_parked_total": _counter("Events that have waited there"),
+    "chanserv_replies_pending": _gauge("Replies that wait for this interface server"),
+    "chanserv_replies_oldest_seconds": _gauge("Age of the one that waits longest"),
     "chanserv_replies_unused_total": _counter("Replies that reached no client", "reason"),
     "chanserv_response_headers_refused_total": _counter("Headers that a site must not set"),
     # The layer
@@ -183,6 +185,12 @@ LAYER: Final[Mapping[str, str]] = {
 }
 """The same for what a layer's C{global_statistics} give."""
 
+MAILBOX: Final[Mapping[str, str]] = {
+    "messages_pending": "chanserv_replies_pending",
+    "messages_max_age": "chanserv_replies_oldest_seconds",
+}
+"""The same for its C{channel_statistics} of the interface server's mailbox."""
+
 CHANNEL: Final[Mapping[str, str]] = {
     "messages_count": "chanserv_channel_messages_total",
     "channel_full_count": "chanserv_channel_full_total",
@@ -191,4 +199,4 @@ CHANNEL: Final[Mapping[str, str]] = {
     "messages_pending": "chanserv_channel_messages_pending",
     "messages_max_age": "chanserv_channel_oldest_message_seconds",
 }
-"""The same for its C{channel_statistics}, by channel."""
+"""The same for those of other channels, by channel."""

@@ -13,7 +13,6 @@ import json
 import math
 import signal
 import sys
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import IO, Any, Final
@@ -74,11 +73,12 @@ def json_line(event: LogEvent) -> str:
     return json.dumps(found) + "\n"
 
 
-def iso_time(seconds: float | None) -> str:
-    """A time in UTC, such as C{2026-05-01T12:00:00.125Z}; L{None} for now."""
-    if seconds is None or not math.isfinite(seconds):
-        seconds = time.time()
-    moment = datetime.fromtimestamp(seconds, UTC)
+def iso_time(seconds: Any) -> str:
+    """A time in UTC, such as C{2026-05-01T12:00:00.125Z}; that of now for what is none."""
+    try:
+        moment = datetime.fromtimestamp(seconds, UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        moment = datetime.now(UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

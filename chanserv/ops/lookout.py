@@ -129,7 +129,8 @@ class Lookout(Service):
         looking = Deferred[Glance]()
         self._looking.append(looking)
         if len(self._looking) == 1:
-            glance_at(self._layer, self._process.now().channels, self._reactor).addBoth(self._seen)
+            channels = [*self._process.now().channels, self._process.mailbox]
+            glance_at(self._layer, filter(None, channels), self._reactor).addBoth(self._seen)
         return looking
 
     def _seen(self, glance: Glance | Failure) -> None:

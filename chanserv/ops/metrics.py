@@ -29,7 +29,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from chanserv.ops import pulse
-from chanserv.ops.families import CHANNEL, COUNTS, FAMILIES, LAYER, TEAM, Kind
+from chanserv.ops.families import CHANNEL, COUNTS, FAMILIES, LAYER, MAILBOX, TEAM, Kind
 from chanserv.ops.glance import Glance
 from chanserv.ops.snapshot import Snapshot
 from chanserv.worker import status
@@ -116,9 +116,12 @@ class FactsCollector(Collector):
             if name in LAYER:
                 self._add(LAYER[name], value)
         for channel, numbers in facts.glance.channels.items():
+            # A mailbox has another name in each process, and so is no label.
+            labels = () if channel == facts.snapshot.mailbox else (channel,)
+            names = CHANNEL if labels else MAILBOX
             for name, value in numbers.items():
-                if name in CHANNEL:
-                    self._add(CHANNEL[name], value, channel)
+                if name in names:
+                    self._add(names[name], value, *labels)
 
     def _workers(self) -> None:
         workers, past = self._facts.snapshot.workers, self._facts.snapshot.past

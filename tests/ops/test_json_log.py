@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.logger import Logger, LogLevel
 from twisted.python.logfile import LogFile
 
@@ -135,6 +137,20 @@ def test_long_values_and_many_fields_are_cut() -> None:
     found = written(lambda log: log.info("m" * (MAX_TEXT + 10), **fields))
     assert len(found) == MAX_FIELDS
     assert len(found["message"]) == len(found["field_0"]) == MAX_TEXT
+
+
+@given(
+    st.dictionaries(
+        st.text() | st.sampled_from(["log_format", "log_time", "log_level", "time", "text"]),
+        st.none() | st.text() | st.binary() | st.integers() | st.floats() | st.lists(st.text()),
+        max_size=5,
+    )
+)
+def test_whatever_is_in_an_event_it_becomes_one_line_of_json(event: dict[str, Any]) -> None:
+    event.pop("log_level", None)
+    line = json_line(event)
+    assert line.count("\n") == 1
+    assert list(json.loads(line))[:4] == ["time", "level", "logger", "message"]
 
 
 # Where it goes

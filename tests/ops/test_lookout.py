@@ -48,6 +48,7 @@ class LookoutTestCase(SynchronousTestCase):
         self.reactor = MemoryReactorClock()
         self.layer = SlowLayer()
         self.process = Process(release="v1", layer="memory:")
+        self.process.mailbox = "chanserv.abc!"
         self.process.counts = lambda: Counts(requests=7)
         self.workers = [WorkerStatus(0, 7, WorkerState.RUNNING, "v1", channels=("thumbnails",))]
         self.process.workers = lambda: self.workers
@@ -77,6 +78,7 @@ class LookoutTestCase(SynchronousTestCase):
         self.layer.send("thumbnails", {})
         page = self.page(self.started())
         for line in (
+            "chanserv_replies_pending 0.0",
             "chanserv_ready 1.0",
             "chanserv_requests_total 7.0",
             'chanserv_workers{release="v1",state="running"} 1.0',

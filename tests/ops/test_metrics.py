@@ -48,12 +48,15 @@ def full_facts() -> Facts:
     return Facts(
         snapshot(
             counts=counts,
+            mailbox="chanserv.abc!",
             workers=[
                 worker("v1", counters=counters, consumers={"site.a": times(0.004, 0.2)}),
                 worker("v2", state=WorkerState.STUCK, threads=4, busy=4, oldest_run=61.0),
             ],
         ),
-        Glance(totals=STATISTICS, channels={"http.request": STATISTICS}),
+        Glance(
+            totals=STATISTICS, channels={"http.request": STATISTICS, "chanserv.abc!": STATISTICS}
+        ),
         round_trips=trips,
         log_events={"info": 3, "error": 1},
     )
@@ -180,6 +183,8 @@ def test_it_says_how_the_layer_is() -> None:
         found["chanserv_channel_oldest_message_seconds", "http.request"]
         == STATISTICS["messages_max_age"]
     )
+    assert found["chanserv_replies_pending",] == STATISTICS["messages_pending"]
+    assert ("chanserv_channel_messages_pending", "chanserv.abc!") not in found
     away = samples(Facts(snapshot(), ready=False, layer_answers=False))
     assert (away["chanserv_layer_up",], away["chanserv_ready",]) == (0, 0)
 
