@@ -267,8 +267,8 @@ GROUPS: Final[tuple[tuple[str, tuple[Choice, ...]], ...]] = (
             _limit("park-bytes", "parked_bytes", SIZE, "Of such events."),
             _limit("max-deliveries", "deliveries", COUNT, "Messages taken from the layer in one "
                    "trip."),
-            _limit("drain", "drain", DURATION, "Over which the closes of WebSockets are spread at a "
-                   "stop, and open connections still served; 0 for all at once."),
+            _limit("drain", "drain", DURATION, "Over which the closes of WebSockets are spread at "
+                   "a stop, and open connections still served; 0 for all at once."),
             _limit("drain-timeout", "drain_timeout", DURATION, "For open requests to end at a "
                    "stop; 0 for 8s, or 3s more than --drain."),
         ),
