@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, Protocol
 
 from chanserv.errors import ConfigurationError
@@ -126,9 +126,10 @@ class TrustedProxies:
             address = ip_address(host)
         except ValueError:
             return False
+        forms: list[IPv4Address | IPv6Address] = [address]
         if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped  # a socket for both kinds names IPv4 so
-        return any(address in network for network in self._networks)
+            forms.append(address.ipv4_mapped)  # a socket for both kinds names IPv4 so
+        return any(form in network for form in forms for network in self._networks)
 
 
 @dataclass(frozen=True, slots=True)
