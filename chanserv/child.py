@@ -128,6 +128,7 @@ class Worker:
         self._link = link
         self._told_first = told
         self._orders: Mapping[str, Any] = told.get("orders", {})
+        self._config = config_of(self._orders)
         self._service: ChanservService | None = None
         self._reactor: Any = None
         self._ending = False
@@ -136,7 +137,7 @@ class Worker:
 
     def run(self) -> int:
         """Load the site, and serve; return the exit code."""
-        config = config_of(self._orders)
+        config = self._config
         self._link.start(self._told, config.stop_timeout)
         self._begin_log()
         for stream in (sys.stdout, sys.stderr):
@@ -225,14 +226,15 @@ class Worker:
 
     def _told(self, what: str) -> None:
         """Hear the supervisor; on the thread that reads."""
-        if what == "drain" and self._service is None:
+        if what in ("drain", "finish") and self._service is None:
             # It has taken nothing, and who knows how long it would still load.
             os._exit(0)
         if what == "wait":
             self._waits = True
-        elif what == "drain":
+        elif what in ("drain", "finish"):
             self._ending = True
-            self._reactor.callFromThread(self._drain)
+            within = self._config.stop_timeout if what == "drain" else self._config.finish_timeout
+            self._reactor.callFromThread(self._drain, within)
         elif what == "go":
             self._reactor.callFromThread(self._go)
 
@@ -247,7 +249,9 @@ class Worker:
         asked.addTimeout(LAYER_PATIENCE, self._reactor)
         asked.addBoth(lambda _: self._link.say({"state": "running"}))
 
-    def _drain(self) -> None:
+    def _drain(self, within: float) -> None:
+        if self._service is not None and self._service.team is not None:
+            self._service.team.stop_within(within)
         if not self._drains:
             self._drains = True
             self._reactor.stop()

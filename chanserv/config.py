@@ -44,6 +44,7 @@ class Config:
     @ivar access_log: the path of a file, C{-} for standard output, or L{None}.
     @ivar stop_timeout: seconds that a stop waits for consumers.
     @ivar workers: how many worker processes to supervise; 0 for threads in this one.
+    @ivar finish_timeout: the same for a worker process whose place another has taken.
     @ivar start_timeout: seconds in which a worker process must have loaded the site.
     @ivar stuck_after: seconds after which a worker counts as stuck all of whose
         threads have run one consumer for that long, or that gives no sign of life.
@@ -79,6 +80,7 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     stop_timeout: float = DEFAULT_STOP_TIMEOUT
     workers: int = 0
+    finish_timeout: float = 300.0
     start_timeout: float = 120.0
     stuck_after: float = 60.0
     replace_stuck: bool = False

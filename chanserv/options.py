@@ -205,6 +205,8 @@ GROUPS: Final[tuple[tuple[str, tuple[Choice, ...]], ...]] = (
             Choice("release", TEXT, "A label of the code that workers run, shown with them; "
                    "or @PATH of a file that begins with it, read anew for each new worker process.",
                    ""),
+            Choice("finish-timeout", DURATION, "How long a worker process waits for consumers that "
+                   "run when another has taken its place.", _CONFIG["finish_timeout"]),
             Choice("start-timeout", DURATION, "How long a worker process may take to load the "
                    "site.", _CONFIG["start_timeout"]),
             Choice("stuck-after", DURATION, "How long all threads of a worker process may be in "

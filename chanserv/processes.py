@@ -82,6 +82,7 @@ def make_supervisor(
         Rules(
             workers=config.workers,
             stop_timeout=config.stop_timeout,
+            finish_timeout=config.finish_timeout,
             # One that cannot load the site waits, until a file has changed.
             start_timeout=math.inf if config.reload else config.start_timeout,
             stuck_after=config.stuck_after,

@@ -135,6 +135,7 @@ class Options(usage.Options):
             release=values["release"],
             metrics=values["metrics"],
             log_format=values["log-format"],
+            finish_timeout=values["finish-timeout"],
             start_timeout=values["start-timeout"],
             stuck_after=values["stuck-after"],
             replace_stuck=bool(self["replace-stuck"]),

@@ -14,6 +14,7 @@ class Rules:
 
     @ivar workers: how many slots there are.
     @ivar stop_timeout: seconds that a worker which drains waits for its consumers.
+    @ivar finish_timeout: the same for one whose place another has taken.
     @ivar start_timeout: seconds that it may take to load the site.
     @ivar stuck_after: seconds without progress after which it counts as stuck.
     @ivar replace_stuck: whether it is then replaced.
@@ -21,6 +22,7 @@ class Rules:
 
     workers: int
     stop_timeout: float = 10.0
+    finish_timeout: float = 300.0
     start_timeout: float = 120.0
     stuck_after: float = 60.0
     replace_stuck: bool = False
@@ -39,7 +41,12 @@ class Spawn:
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """Tell a member what to do: C{go}, C{drain}, C{wait} or C{show}."""
+    """
+    Tell a member what to do: C{go}, C{finish}, C{drain}, C{wait} or C{show}.
+
+    One that is to C{finish} takes nothing more, and has much time for what it runs;
+    one that is to C{drain} has little.
+    """
 
     member: int
     what: str

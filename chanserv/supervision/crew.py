@@ -169,9 +169,10 @@ class Crew:
         self.stopping = True
         for slot in self.slots:
             slot.wake = None
-            if slot.member is not None:
-                yield from self._retire(slot.member, now)
-                slot.member = None
+            slot.member = None
+        # Those whose place another has taken, too: there is no more time.
+        for member in list(self.members.values()):
+            yield from self._retire(member, now)
 
     # What members say, and what becomes of them
 
@@ -346,12 +347,16 @@ class Crew:
             yield from self._take_over(now)
 
     def _take_over(self, now: float) -> Actions:
+        # Whoever is left of the replacement before had its time: processes do not pile up.
+        for member in list(self.members.values()):
+            if member.state is WorkerState.DRAINING:
+                yield from self._retire(member, now)
         for slot in self.slots:
             before, slot.member, slot.successor = slot.member, slot.successor, None
             slot.wake = None
             slot.failures = 0
             if before is not None:
-                yield from self._retire(before, now)
+                yield from self._retire(before, now, self.rules.finish_timeout)
         yield Say(
             "info",
             "{workers} new workers have taken over: {why}",
@@ -381,7 +386,7 @@ class Crew:
                 continue
             slot.restarts -= 1
             if successor.number in self.members:
-                yield from self._retire(successor, now)
+                yield from self._retire(successor, now, self.rules.finish_timeout)
 
     def _replaced(self, succeeded: bool, now: float) -> Actions:
         """A replacement is over: the wish that came meanwhile is next."""
@@ -393,13 +398,22 @@ class Crew:
 
     # Ending
 
-    def _retire(self, member: Member, now: float) -> Actions:
-        """Have a member take nothing more, and end."""
+    def _retire(self, member: Member, now: float, patience: float | None = None) -> Actions:
+        """
+        Have a member take nothing more, and end.
+
+        @param patience: seconds that it may take, if more than for a stop.
+        """
         if member.state is WorkerState.DRAINING:
+            yield from self._hurry(member, now)
             return
         # Who has taken nothing has nothing to finish; who loads the site may not even hear.
         loads = member.state is WorkerState.STARTING
-        patience = self.rules.stop_timeout if member.gone else 0.0
+        soon = patience is None or not member.gone
+        if patience is None:
+            patience = self.rules.stop_timeout
+        if not member.gone:
+            patience = 0.0
         member.state = WorkerState.DRAINING
         member.asked = None
         member.deadline = now + patience + KILL_AFTER
@@ -407,6 +421,13 @@ class Crew:
             member.deadline = None
             yield Kill(member.number)
         else:
+            yield Tell(member.number, "drain" if soon else "finish")
+
+    def _hurry(self, member: Member, now: float) -> Actions:
+        """Give a member that drains no more time than for a stop."""
+        soon = now + self.rules.stop_timeout + KILL_AFTER
+        if member.deadline is not None and member.deadline > soon:
+            member.deadline = soon
             yield Tell(member.number, "drain")
 
     def _too_late(self, member: Member) -> Actions:

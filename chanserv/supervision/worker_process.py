@@ -6,7 +6,8 @@ do, up the other it tells how it is; both carry lines of JSON, each an object::
 
     down, first     {"orders": ..., "slot": 1, "path": [...], "folder": "/srv/mysite"}
     down, later     {"do": "go"}        take messages
-                    {"do": "drain"}     take no more, finish, end
+                    {"do": "finish"}    take no more, finish, end; there is time
+                    {"do": "drain"}     the same, and soon
                     {"do": "wait"}      its SIGTERM was heard: go on until told to drain
                     {"do": "show"}      print what each thread does
     up              {"state": "loaded"} or "running"

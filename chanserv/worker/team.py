@@ -210,6 +210,16 @@ class ThreadTeam(Service):
         """
         self._stop_begun = self._reactor.seconds()
 
+    def stop_within(self, seconds: float) -> None:
+        """
+        Have the next stop, or the one that is under way, wait for consumers for so
+        many seconds; one under way for no longer than it would.
+        """
+        self._stop_timeout = seconds
+        if self._stopped is not None and self._patience is not None and self._patience.active():
+            left = self._patience.getTime() - self._reactor.seconds()
+            self._patience.reset(min(left, seconds))
+
     def stopService(self) -> Deferred[None]:
         """
         Take nothing more; finish what runs; send what it sent; end the threads.

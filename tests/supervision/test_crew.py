@@ -206,9 +206,9 @@ class TestReplacing:
         assert len(new) == 2
         assert told(it.loaded(new[0]), "go") == []
         assert told(it.loaded(new[1]), "go") == new
-        assert told(it.run(new[1]), "drain") == []
+        assert told(it.run(new[1]), "finish") == []
         actions = it.run(new[0])
-        assert told(actions, "drain") == old
+        assert told(actions, "finish") == old
         assert Replacement(True) in actions
         assert it.crew.working == 2
         assert lines(it.end(*old)) == [
@@ -245,7 +245,7 @@ class TestReplacing:
         it.run(new[0])
         actions = it.end(new[1], how="killed by signal 11")
         assert "ended before it had taken over: killed by signal 11" in lines(actions)[0]
-        assert told(actions, "drain") == [new[0]]
+        assert told(actions, "finish") == [new[0]]
         assert it.crew.working == 2
 
     def test_wishes_that_come_during_one_are_remembered_once(self) -> None:
@@ -275,7 +275,7 @@ class TestReplacing:
         it.end(old[0], how="killed by signal 9")
         assert it.spawned(it.pass_time(10)) == []
         it.loaded(*new)
-        assert told(it.run(*new), "drain") == [old[1]]
+        assert told(it.run(*new), "finish") == [old[1]]
         assert it.crew.slots[0].wake is None
 
     def test_and_is_started_again_when_the_replacement_fails(self) -> None:
@@ -322,6 +322,31 @@ class TestReplacing:
         assert killed(actions) == [new]
         (newer,) = it.spawned(actions)
         assert newer != new
+
+
+class TestFinishing:
+    def test_one_whose_place_another_has_taken_has_its_time_to_finish(self) -> None:
+        it = Watched(1, stop_timeout=10.0, finish_timeout=100.0)
+        (old,) = it.begin_and_run()
+        (new,) = it.spawned(it.do(it.crew.replace(it.now, "SIGHUP")))
+        it.loaded(new)
+        assert told(it.run(new), "finish") == [old]
+        assert killed(it.pass_time(100 + KILL_AFTER - 1)) == []
+        assert killed(it.pass_time(1)) == [old]
+
+    def test_until_the_next_replacement_or_a_stop_wants_it_to_end(self) -> None:
+        it = Watched(1, stop_timeout=10.0, finish_timeout=100.0)
+        (old,) = it.begin_and_run()
+        (new,) = it.spawned(it.do(it.crew.replace(it.now, "first")))
+        it.loaded(new)
+        it.run(new)
+        (newer,) = it.spawned(it.do(it.crew.replace(it.now, "second")))
+        it.loaded(newer)
+        actions = it.run(newer)
+        assert (told(actions, "drain"), told(actions, "finish")) == ([old], [new])
+        assert killed(it.pass_time(10 + KILL_AFTER)) == [old]
+        assert told(it.do(it.crew.stop(it.now)), "drain") == [new, newer]
+        assert killed(it.pass_time(10 + KILL_AFTER)) == [new, newer]
 
 
 class TestEnding:
@@ -413,7 +438,7 @@ class TestItsOwnSignal:
         it.run(new[0])
         it.do(it.crew.asked(new[0], it.now))
         actions = it.pass_time(ASKED_GRACE)
-        assert sorted(told(actions, "drain")) == new
+        assert sorted(told(actions, "drain") + told(actions, "finish")) == new
         assert it.run(new[1]) == []
         assert it.crew.working == 2
 
@@ -480,9 +505,11 @@ class AnyTurnOfEvents(RuleBasedStateMachine):
                     self.told[member] = []
                 case Tell(member, what):
                     assert member in self.it.alive
-                    if what in ("go", "drain"):
-                        assert what not in self.told[member], "it was told before"
-                        assert "drain" not in self.told[member]
+                    if what in ("go", "finish", "drain"):
+                        order = ["go", "finish", "drain"]
+                        assert all(
+                            order.index(one) < order.index(what) for one in self.told[member]
+                        )
                         self.told[member].append(what)
                 case Kill(member):
                     assert member in self.it.alive
@@ -512,8 +539,8 @@ class AnyTurnOfEvents(RuleBasedStateMachine):
                 slot.member is not None and slot.member.state is WorkerState.RUNNING
                 for slot in crew.slots
             )
-        elif told(actions, "drain"):
-            raise AssertionError("nobody drains for one that gets on")
+        else:
+            assert not told(actions, "finish"), "nobody goes for one that gets on"
         assert crew.working >= min(before, len(crew.slots))
 
     @rule(data=st.data(), how=st.sampled_from(["", "exit status 1", "killed by signal 9"]))
@@ -562,7 +589,8 @@ class AnyTurnOfEvents(RuleBasedStateMachine):
         for member in crew.members.values():
             if member not in placed:
                 assert member.state is WorkerState.DRAINING
-                assert "drain" in self.told[member.number] or Kill(member.number) in self.it.done
+                told_to = {*self.told[member.number]} & {"drain", "finish"}
+                assert told_to or Kill(member.number) in self.it.done
 
     @invariant()
     def no_slot_is_forgotten(self) -> None:
@@ -588,6 +616,7 @@ class AnyTurnOfEvents(RuleBasedStateMachine):
         if not crew.stopping:
             self.check(self.it.do(crew.stop(self.it.now)))
         self.check(self.it.pass_time(10 + KILL_AFTER, beat=None))
+        assert all(one.deadline is None for one in crew.members.values())
         assert set(self.it.alive) <= set(killed(self.it.done))
         self.it.end(*self.it.alive, how="killed by signal 9")
         assert crew.done

@@ -276,7 +276,7 @@ class Replacing(SupervisorTests):
         for process in self.reactor.processes[2:]:
             process.say(state="running")
         self.assertEqual(told, ["begins", True])
-        self.assertEqual([one.told() for one in old], [["go", "drain"]] * 2)
+        self.assertEqual([one.told() for one in old], [["go", "finish"]] * 2)
         self.supervisor.replace("again")
         self.reactor.processes[4].say(failed="SyntaxError")
         self.reactor.processes[4].end(code=1)

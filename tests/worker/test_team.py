@@ -566,6 +566,23 @@ class Stopping(TeamTestCase):
             self.reactor.advance(0.02)
             self.assertEqual(fired, [None])
 
+    def test_a_stop_can_be_given_more_time_and_one_under_way_less(self):
+        gate = threading.Event()
+        self.addCleanup(gate.set)
+        team = self.team(lambda *_: gate.wait(PATIENCE), stop_timeout=7)
+        self.layer.give("http.request")
+        team.stop_within(100)
+        fired = []
+        team.stopService().addCallback(fired.append)
+        self.reactor.advance(50)
+        team.stop_within(10)
+        self.reactor.advance(9)
+        self.assertEqual(fired, [])
+        # It is for less, never for more.
+        team.stop_within(100)
+        self.reactor.advance(1)
+        self.assertEqual(fired, [None])
+
     def test_a_reply_that_waits_for_room_is_waited_for(self):
         self.layer.errors = lambda one: ChannelFull(one.channel, 1, 1, 1.0)
         team = self.team(reply())
