@@ -87,6 +87,7 @@ def make_supervisor(
             start_timeout=math.inf if config.reload else config.start_timeout,
             stuck_after=config.stuck_after,
             replace_stuck=config.replace_stuck,
+            loading=max(1, (os.cpu_count() or 1) // 2),
         ),
         {**orders(config, layer_mark(spec)), **(also or {})},
         reactor,

@@ -18,6 +18,8 @@ class Rules:
     @ivar start_timeout: seconds that it may take to load the site.
     @ivar stuck_after: seconds without progress after which it counts as stuck.
     @ivar replace_stuck: whether it is then replaced.
+    @ivar loading: how many new workers load the site at once while others work:
+        loading takes a whole core for a second or more, which those need too.
     """
 
     workers: int
@@ -26,6 +28,7 @@ class Rules:
     start_timeout: float = 120.0
     stuck_after: float = 60.0
     replace_stuck: bool = False
+    loading: int = 1
 
 
 # What is to be done

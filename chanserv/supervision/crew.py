@@ -91,6 +91,7 @@ class Crew:
         self.stopping = False
         self._again: str | None = None
         self._chance = chance
+        self._to_come: list[Slot] = []
         self._last = 0
         self._ticked = 0.0
         self._complained: tuple[str, float] = ("", 0.0)
@@ -136,8 +137,8 @@ class Crew:
                 "Replacing {workers} workers: {why}",
                 {"workers": len(self.slots), "why": why},
             )
-            for slot in self.slots:
-                slot.successor = yield from self._spawn(slot, now)
+            self._to_come = list(self.slots)
+            yield from self._load_more(now)
 
     def reload(self, now: float, why: str) -> Actions:
         """
@@ -335,8 +336,20 @@ class Crew:
 
     # Replacing
 
+    def _load_more(self, now: float) -> Actions:
+        """Start as many successors as may load at once."""
+        loading = sum(
+            one.successor is not None and one.successor.state is WorkerState.STARTING
+            for one in self.slots
+        )
+        while self._to_come and loading < self.rules.loading:
+            slot = self._to_come.pop(0)
+            slot.successor = yield from self._spawn(slot, now)
+            loading += 1
+
     def _go_on(self, now: float) -> Actions:
         """One successor has got further: perhaps all have."""
+        yield from self._load_more(now)
         successors = [one.successor for one in self.slots if one.successor is not None]
         if any(one.state is WorkerState.STARTING for one in successors):
             return
@@ -380,6 +393,7 @@ class Crew:
         yield from self._replaced(False, now)
 
     def _abandon(self, now: float) -> Actions:
+        self._to_come = []
         for slot in self.slots:
             successor, slot.successor = slot.successor, None
             if successor is None:

@@ -26,8 +26,8 @@ from chanserv.worker.status import WorkerState
 class Watched:
     """A crew whose actions are noted, and whose time is moved by hand."""
 
-    def __init__(self, workers: int = 2, chance: float = 0.0, **rules) -> None:
-        self.crew = Crew(Rules(workers, **rules), lambda: chance)
+    def __init__(self, workers: int = 2, chance: float = 0.0, loading: int = 9, **rules) -> None:
+        self.crew = Crew(Rules(workers, loading=loading, **rules), lambda: chance)
         self.now = 100.0
         self.done: list[Action] = []
         self.alive: dict[int, int] = {}
@@ -247,6 +247,27 @@ class TestReplacing:
         assert "ended before it had taken over: killed by signal 11" in lines(actions)[0]
         assert told(actions, "finish") == [new[0]]
         assert it.crew.working == 2
+
+    def test_so_many_new_ones_load_at_once_and_all_go_together(self) -> None:
+        it = Watched(3, loading=2)
+        it.begin_and_run()
+        first, second = it.spawned(it.do(it.crew.replace(it.now, "SIGHUP")))
+        actions = it.loaded(second)
+        (third,) = it.spawned(actions)
+        assert told(actions + it.loaded(first), "go") == []
+        assert told(it.loaded(third), "go") == [first, second, third]
+        assert it.spawned(it.run(first, second, third)) == []
+        assert it.crew.working == 3
+
+    def test_of_those_that_were_to_come_none_does_when_one_cannot_start(self) -> None:
+        it = Watched(3, loading=1)
+        it.begin_and_run()
+        (first,) = it.spawned(it.do(it.crew.replace(it.now, "SIGHUP")))
+        (second,) = it.spawned(it.loaded(first))
+        assert it.spawned(it.fail(second, "SyntaxError")) == []
+        assert it.spawned(it.end(first) + it.pass_time(10)) == []
+        assert len(it.spawned(it.do(it.crew.replace(it.now, "SIGHUP")))) == 1
+        assert [slot.restarts for slot in it.crew.slots] == [1, 0, 0]
 
     def test_wishes_that_come_during_one_are_remembered_once(self) -> None:
         it = Watched(1)
@@ -485,10 +506,10 @@ class TestStuck:
 class AnyTurnOfEvents(RuleBasedStateMachine):
     """Whatever members do, in whatever order."""
 
-    @initialize(workers=st.integers(1, 4), replace_stuck=st.booleans())
-    def begin(self, workers: int, replace_stuck: bool) -> None:
+    @initialize(workers=st.integers(1, 4), loading=st.integers(1, 4), replace=st.booleans())
+    def begin(self, workers: int, loading: int, replace: bool) -> None:
         self.it = Watched(
-            workers, stuck_after=20.0, start_timeout=30.0, replace_stuck=replace_stuck
+            workers, loading=loading, stuck_after=20.0, start_timeout=30.0, replace_stuck=replace
         )
         self.told: dict[int, list[str]] = {}
         self.check(self.it.do(self.it.crew.begin(self.it.now)))
@@ -601,7 +622,14 @@ class AnyTurnOfEvents(RuleBasedStateMachine):
     @invariant()
     def successors_are_there_just_while_a_replacement_is_under_way(self) -> None:
         crew = self.it.crew
-        assert {slot.successor is not None for slot in crew.slots} == {crew.replacing is not None}
+        successors = [slot for slot in crew.slots if slot.successor is not None]
+        if crew.replacing is None:
+            assert not successors
+        else:
+            assert len(successors) + len(crew._to_come) == len(crew.slots)
+            loading = [one for one in successors if one.successor.state is WorkerState.STARTING]
+            assert 0 <= len(loading) <= crew.rules.loading
+            assert loading or not crew._to_come
         assert not (crew.held and crew.replacing)
 
     @invariant()

@@ -30,7 +30,7 @@ class SupervisorTests(SynchronousTestCase):
 
     def made(self, workers: int, **rules) -> Supervisor:
         return Supervisor(
-            Rules(workers, **rules),
+            Rules(workers, loading=9, **rules),
             {"settings": "mysite.settings"},
             self.reactor,
             release=Release("r7"),
