@@ -384,9 +384,9 @@ class HTTP2Connection(Protocol):
         """There is more room for a stream, or with 0 for all."""
         if not number:
             for stream in self.streams.values():
-                if stream.has_output:
+                if stream.may_go_on():
                     self.schedule(stream)
-        elif (one := self.streams.get(number)) and one.has_output:
+        elif (one := self.streams.get(number)) and one.may_go_on():
             self.schedule(one)
 
     def pump(self) -> None:
@@ -412,10 +412,10 @@ class HTTP2Connection(Protocol):
         while row and not self._write_paused:
             stream = row.popleft()
             stream.scheduled = False
-            if not stream.has_output:
+            if not stream.write_paused:
                 continue
             written = stream.write_next()
-            if written and stream.has_output:
+            if written and stream.write_paused:
                 self.schedule(stream)
             unwritten += written
             if unwritten >= WRITE_AT:
@@ -520,7 +520,6 @@ class HTTP2Connection(Protocol):
             "Ended the HTTP/2 connection of {client}: {reason}", client=self.client, reason=reason
         )
         self.h2.clear_outbound_data_buffer()
-        self._drop_streams()
         self._close(code)
 
     def _drop_streams(self) -> None:

@@ -215,7 +215,6 @@ class Stream:
     def submit(self) -> None:
         """Send the request to a worker, if it may go."""
         if self.turn is Turn.RECEIVING or self.turn is Turn.HELD:
-            self.context.timeouts.set(self, NEVER)
             if self._trunk.hold(self):
                 self.turn = Turn.HELD
             else:
@@ -255,8 +254,7 @@ class Stream:
         self.context.timeouts.set(self, self.context.clock.seconds() + timeout)
 
     def streaming(self) -> None:
-        """A response begins; its worker may take any time for the rest."""
-        self.context.timeouts.set(self, NEVER)
+        """A response begins, as L{send_head} is told next."""
 
     def hand_over(self, session: WebSocketSession) -> tuple[Socket, bytes]:
         """No request asks for this: there is no C{Upgrade} header in HTTP/2."""
@@ -265,6 +263,8 @@ class Stream:
     def send_head(self, response: Response, framing: BodyFraming, version: bytes) -> None:
         """Write the head of a response, with as much of its body as is there."""
         self.turn = Turn.SENDING
+        # A worker may take any time for the rest.
+        self.context.timeouts.set(self, NEVER)
         # The line of HTTP/1 without its name and its end.
         self._head = response_fields(response, self.context.date_line()[6:-2])
         if data := framing.part(response.content):
@@ -317,10 +317,14 @@ class Stream:
 
     # For its connection.
 
-    @property
-    def has_output(self) -> bool:
-        """Whether something waits to be sent."""
-        return self.write_paused
+    def may_go_on(self) -> bool:
+        """Whether something waits to be sent, and the client has room for it."""
+        if not self.write_paused:
+            return False
+        if self._parts and self._trunk.h2.local_flow_control_window(self.number) <= 0:
+            return False
+        self.context.timeouts.set(self, NEVER)
+        return True
 
     def write_next(self) -> int:
         """
@@ -352,7 +356,6 @@ class Stream:
         return written
 
     def _write_part(self, h2: H2Connection, room: int) -> int:
-        self.context.timeouts.set(self, NEVER)
         part = self._parts.popleft()
         if len(part) > room:
             self._parts.appendleft(part[room:])

@@ -51,8 +51,9 @@ def reply_channels(rig: Rig) -> list[str]:
 def test_a_connection_may_begin_byte_by_byte() -> None:
     rig = Rig()
     plain = rig.connect()
-    for byte in PREFACE + SETTINGS:
+    for byte in PREFACE + SETTINGS + request_frame(1):
         plain.send(bytes([byte]))
+    assert len(rig.worker.named("http.request")) == 1
     assert rig.counts.http2_connections == 1
     assert rig.counts.connections_open == 1
     assert plain.take()[3] == 4, "the server's settings come first"
@@ -417,7 +418,8 @@ def test_many_settings_in_one_frame_count_as_many() -> None:
     assert client.code == ErrorCodes.ENHANCE_YOUR_CALM
 
 
-def test_who_reads_much_may_open_its_windows_often() -> None:
+@pytest.mark.parametrize("step", [8192, 65_536])
+def test_who_reads_much_may_open_its_windows_often(step: int) -> None:
     body = bytes(1_000_000)
     rig = Rig(
         lambda channel, message: (
@@ -430,8 +432,8 @@ def test_who_reads_much_may_open_its_windows_often() -> None:
     number = client.begin(fields())
     client.turn()
     while not client.answers[number].ended:
-        client.h2.increment_flow_control_window(8192, number)
-        client.h2.increment_flow_control_window(8192)
+        client.h2.increment_flow_control_window(step, number)
+        client.h2.increment_flow_control_window(step)
         client.turn()
         assert client.code is None
     assert client.answers[number].body == body
@@ -615,6 +617,17 @@ def test_a_request_after_the_last_word_may_go_elsewhere() -> None:
     client.turn()
     assert client.answers[late].reset == ErrorCodes.REFUSED_STREAM
     assert len(rig.worker.named("http.request")) == 1
+
+
+def test_who_breaks_the_protocol_in_the_end_is_told_too() -> None:
+    rig = silent()
+    client = HTTP2Client(rig)
+    client.begin(fields())
+    client.turn()
+    rig.server.stopService()
+    client.turn()
+    client.raw(BROKEN["data of the connection"][1](client))
+    assert client.code == ErrorCodes.PROTOCOL_ERROR
 
 
 def test_a_stop_that_takes_too_long_answers_503() -> None:

@@ -464,6 +464,8 @@ def test_a_window_that_shrinks_below_nothing_is_waited_for() -> None:
     client.h2.update_settings({4: 1000})
     client.turn()
     client.h2.increment_flow_control_window(200_000)
+    client.turn()
+    assert len(client.answers[number].body) == 65_535
     client.h2.update_settings({4: 200_000})
     client.turn()
     assert client.answers[number].ended
@@ -580,6 +582,29 @@ def test_a_body_that_stays_away_is_answered_408() -> None:
     assert client.code is None, "the connection goes on"
 
 
+def test_a_body_of_which_nothing_comes_is_answered_408() -> None:
+    rig = silent(limits=Limits(body_timeout=10))
+    client = HTTP2Client(rig)
+    number = client.begin(fields(b"/", b"POST"), ended=False)
+    client.turn()
+    rig.advance(11)
+    client.turn()
+    assert client.answers[number].status == 408
+
+
+def test_a_body_may_take_long_while_it_comes() -> None:
+    rig = Rig(limits=Limits(body_timeout=10, body_rate=100))
+    client = HTTP2Client(rig)
+    number = client.begin(fields(b"/", b"POST"), ended=False)
+    for _ in range(30):
+        client.h2.send_data(number, bytes(200))
+        client.turn()
+        rig.advance(1)
+    client.h2.end_stream(number)
+    client.turn()
+    assert client.answers[number].status == 200
+
+
 def test_a_body_that_trickles_is_answered_408() -> None:
     rig = silent(limits=Limits(body_timeout=10, body_rate=100))
     client = HTTP2Client(rig)
@@ -693,7 +718,43 @@ def test_whatever_clients_read_and_take_back_bodies_arrive_whole(data: st.DataOb
     [connection] = rig.server._context.connections
     assert (connection.queued, connection.streams) == (0, {})
     assert not rig.server._context.recipients
+    assert len(rig.server._context.timeouts) == 1
     assert len(rig.disconnects()) == len(numbers)
+
+
+def test_a_stream_whose_client_has_room_is_not_reset_for_the_transport() -> None:
+    rig = Rig(
+        site(a=[{"status": 200, "headers": [], "content": bytes(100_000)}]),
+        limits=Limits(send_timeout=20),
+    )
+    client = HTTP2Client(rig)
+    client.reading = False
+    number = client.begin(fields(b"/a"))
+    client.turn()
+    rig.advance(15)
+    client.transport.fill()
+    client.h2.increment_flow_control_window(100_000)
+    client.h2.increment_flow_control_window(100_000, number)
+    client.turn()
+    rig.advance(10)
+    client.transport.drain()
+    client.turn()
+    assert client.answers[number].ended
+
+
+def test_a_stream_is_reset_however_well_the_others_are_read() -> None:
+    rig = silent(limits=Limits(send_timeout=20))
+    client = HTTP2Client(rig)
+    client.reading = False
+    number = client.begin(fields())
+    client.turn()
+    rig.reply(reply_channels(rig)[0], {"status": 200, "headers": [], "content": bytes(100_000)})
+    for _ in range(5):
+        client.h2.increment_flow_control_window(100_000)
+        client.turn()
+        rig.advance(5)
+    client.turn()
+    assert client.answers[number].reset == ErrorCodes.CANCEL
 
 
 def test_a_worker_may_take_any_time_between_two_parts() -> None:
