@@ -14,9 +14,9 @@ MAX_SAID: Final = 4 * 1024 * 1024
 with as many consumers as are told apart has some 100 KB."""
 
 LINES_A_SECOND: Final = 1000
-"""Lines that one worker may print in each second; those past it are counted and not
+"""Lines that one worker may print or log in each second; those past it are counted and not
 shown.  They are written by the process that serves connections, which a worker that
-prints without end must not keep from that."""
+does so without end must not keep from that."""
 
 
 class Lines:

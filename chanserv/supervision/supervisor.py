@@ -300,7 +300,7 @@ class Supervisor(Service):
             case "beat", _:
                 beat = self._beats[number] = WorkerStatus.from_dict(value)
                 self._do(self.crew.beat(number, now, beat.blocked))
-            case "log", _:
+            case "log", _ if process.may_show():
                 relay(value, process.slot, process.release)
             case "failed", _:
                 self.crew.failed(number, str(value))

@@ -177,14 +177,20 @@ class WorkerProcess(ProcessProtocol):
         if not line:
             return
         self.last_lines.append(line)
-        if self._allowance.take(self._reactor.seconds()):
-            self._show_withheld()
+        if self.may_show():
             self._printed(self, line)
+
+    def may_show(self) -> bool:
+        """Whether one more line of it may be logged; else it is counted."""
+        if not self._allowance.take(self._reactor.seconds()):
+            return False
+        self._show_withheld()
+        return True
 
     def _show_withheld(self) -> None:
         withheld, self._allowance.withheld = self._allowance.withheld, 0
         if withheld:
-            self._printed(self, f"({withheld} more lines, printed too fast to be shown)")
+            self._printed(self, f"({withheld} more lines, too fast to be shown)")
 
 
 def how_it_ended(reason: BaseException | None) -> str:

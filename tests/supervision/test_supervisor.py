@@ -145,9 +145,22 @@ class Watching(SupervisorTests):
         self.assertEqual(
             texts[-2:],
             [
-                f"[worker 1] ({2 * LINES_A_SECOND + 1} more lines, printed too fast to be shown)",
+                f"[worker 1] ({2 * LINES_A_SECOND + 1} more lines, too fast to be shown)",
                 "[worker 1] after",
             ],
+        )
+
+    def test_nor_one_that_logs_without_end(self):
+        process = self.begun()[0]
+        with capturedLogs() as events:
+            for number in range(LINES_A_SECOND + 5):
+                process.say(log={"time": 1.0, "text": f"event {number}"})
+            self.reactor.pass_time(1)
+            process.say(log={"time": 1.0, "text": "after"})
+        texts = [formatEvent(one) for one in events]
+        self.assertEqual(len(texts), LINES_A_SECOND + 2)
+        self.assertEqual(
+            texts[-2:], ["[worker 1] (5 more lines, too fast to be shown)", "[worker 1] after"]
         )
 
     def test_its_last_lines_are_said_when_it_ends_unexpectedly(self):
