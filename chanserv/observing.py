@@ -5,22 +5,34 @@ pages of C{--metrics}, and to systemd.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from twisted.internet.interfaces import IDelayedCall
 
 from chanserv.config import Config
 from chanserv.layers.reach import keeps_a_roll
 from chanserv.ops.lookout import Lookout
 from chanserv.ops.snapshot import Process
+from chanserv.ops.stuck import StuckWatch
+from chanserv.worker.status import WorkerStatus
 
 if TYPE_CHECKING:
     from chanserv.service import ChanservService
 
 
-def process_of(service: ChanservService, config: Config, layer: str) -> Process:
+def process_of(
+    service: ChanservService,
+    config: Config,
+    layer: str,
+    call_later: Callable[..., IDelayedCall],
+) -> Process:
     """
-    Where to look to know how the process is that runs C{service}.
+    Where to look to know how the process is that runs C{service}; and what looks
+    whether its own threads, if it has any, get stuck.
 
     @param layer: its layer, without secrets.
+    @param call_later: the reactor's C{callLater}.
     """
     process = Process(release=config.release, layer=layer)
     server, team, supervisor = service.server, service.team, service.supervisor
@@ -28,7 +40,12 @@ def process_of(service: ChanservService, config: Config, layer: str) -> Process:
         process.counts = lambda: server.counts
         process.mailbox = server.mailbox
     if team is not None:
-        process.workers = lambda: [team.status(release=config.release).judged(config.stuck_after)]
+
+        def look() -> WorkerStatus:
+            return team.status(release=config.release).judged(config.stuck_after)
+
+        process.workers = lambda: [look()]
+        service.stuck_watch = StuckWatch(look, call_later)
     if supervisor is not None:
         process.workers = supervisor.statuses
         process.past = supervisor.past.statuses

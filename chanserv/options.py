@@ -209,10 +209,10 @@ GROUPS: Final[tuple[tuple[str, tuple[Choice, ...]], ...]] = (
                    "run when another has taken its place.", _CONFIG["finish_timeout"]),
             Choice("start-timeout", DURATION, "How long a worker process may take to load the "
                    "site.", _CONFIG["start_timeout"]),
-            Choice("stuck-after", DURATION, "How long all threads of a worker process may be in "
-                   "the same consumers, or it may give no sign of life, before that is said.",
+            Choice("stuck-after", DURATION, "How long all threads of a worker may be in the "
+                   "same consumers, or its process give no sign of life, before that is said.",
                    _CONFIG["stuck_after"]),
-            Choice("replace-stuck", FLAG, "Replace such a worker."),
+            Choice("replace-stuck", FLAG, "Replace such a worker process."),
             Choice("reload", FLAG, "For development: replace worker processes when a file of the "
                    "site changes."),
             Choice("only-channels", GLOB, "Read only those of the site's channels that match, such "

@@ -35,6 +35,7 @@ from chanserv.observing import lookout_of, process_of, tell_of_replacements
 from chanserv.ops.ask import Answers
 from chanserv.ops.lookout import Lookout
 from chanserv.ops.snapshot import Process
+from chanserv.ops.stuck import StuckWatch
 from chanserv.ops.systemd import Notices
 from chanserv.processes import check_mark, layer_to_supervise, make_supervisor, with_release
 from chanserv.server import InterfaceServer
@@ -103,7 +104,7 @@ def make_service(config: Config, reactor: Any) -> ChanservService:
             service.roll = Roll(layer, reactor)
     if config.listen:
         add_interface_server(service, config, layer, reactor)
-    service.process = process_of(service, config, _shown(spec))
+    service.process = process_of(service, config, _shown(spec), reactor.callLater)
     service.lookout = lookout_of(service, config, reactor)
     tell_of_replacements(service, _summary(config, spec))
     if keeps_a_roll(layer):
@@ -169,6 +170,7 @@ class ChanservService(Service):
     @ivar answers: what answers those who ask about it, or L{None}.
     @ivar lookout: the pages of metrics and health, there from the first moment to the
         last; or L{None}.
+    @ivar stuck_watch: what says so when none of these threads comes back, or L{None}.
     @ivar log_observer: what C{twistd} is to log with, where that is for us to say.
     @ivar access_log: the access log, or L{None}.
     @ivar call_from_thread: the reactor's C{callFromThread}, where the access log
@@ -195,6 +197,7 @@ class ChanservService(Service):
         self.process = Process()
         self.answers: Answers | None = None
         self.lookout: Lookout | None = None
+        self.stuck_watch: StuckWatch | None = None
         self.log_observer: ILogObserver | None = None
         self.listeners: list[Listener] = []
         self.access_log: AccessLog | None = None
@@ -247,6 +250,8 @@ class ChanservService(Service):
         if self.team is not None:
             sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL))
             self.team.startService()
+        if self.stuck_watch is not None and not self.quiet:
+            self.stuck_watch.startService()
         if self.roll is not None:
             self.roll.join()
         if self.answers is not None:
@@ -361,6 +366,8 @@ class ChanservService(Service):
         if self._asking is not None:
             self._asking.cancel()
             self._asking = None
+        if self.stuck_watch is not None:
+            self.stuck_watch.stopService()
         if self.team is not None:
             self.team.stop_begins()
         if self.supervisor is not None:

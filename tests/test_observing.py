@@ -33,7 +33,7 @@ class Told:
 def test_threads_of_its_own_are_stuck_where_none_has_been_free_for_too_long() -> None:
     team = SimpleNamespace(status=lambda release: RUNNING)
     for stuck_after, state in ((61.0, WorkerState.STUCK), (62.0, WorkerState.RUNNING)):
-        process = process_of(service(team=team), Config(stuck_after=stuck_after), "memory:")
+        process = process_of(service(team=team), Config(stuck_after=stuck_after), "memory:", None)
         assert [worker.state for worker in process.now().workers] == [state]
 
 
@@ -41,7 +41,7 @@ def test_a_supervisor_shows_the_workers_that_it_has_and_had() -> None:
     past = Past()
     past.add(WorkerStatus(1, 6, WorkerState.DRAINING, "v1", counters={"runs": 2}))
     supervisor = SimpleNamespace(statuses=lambda: [RUNNING], past=past)
-    snapshot = process_of(service(supervisor=supervisor), Config(), "ipc:site").now()
+    snapshot = process_of(service(supervisor=supervisor), Config(), "ipc:site", None).now()
     assert snapshot.workers == [RUNNING]
     assert [(one.release, one.counters) for one in snapshot.past] == [("v1", {"runs": 2})]
 

@@ -128,8 +128,9 @@ def test_a_supervisor_shows_its_workers_and_logs_for_them() -> None:
         lines(part)
 
 
-def test_an_interface_server_is_ready_while_a_worker_is_somewhere() -> None:
-    with split("ipc") as site:
+@pytest.mark.parametrize("layer", ["ipc", "redis"])
+def test_an_interface_server_is_ready_while_a_worker_is_somewhere(layer: str) -> None:
+    with split(layer) as site:
         front = site.begin_interface(METRICS)
         wait_until(lambda: "no worker runs anywhere" in ready(front)[1], PATIENCE)
         worker = site.begin_worker(METRICS)
