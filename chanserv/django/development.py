@@ -40,7 +40,7 @@ from chanserv.django.layers import channel_layers
 from chanserv.foreground import heed_further_signals
 from chanserv.layers.blocking import face_of
 from chanserv.layers.from_spec import make_layer
-from chanserv.layers.reach import within_process
+from chanserv.layers.reach import keeps_a_roll, within_process
 from chanserv.layers.url_options import SINGLE
 from chanserv.processes import make_supervisor
 from chanserv.server import InterfaceServer
@@ -51,6 +51,7 @@ from chanserv.server.listener import Listener
 from chanserv.service import ChanservService
 from chanserv.supervision.supervisor import child_command
 from chanserv.supervision.worker_process import CHILD_FDS
+from chanserv.worker.roll import Roll
 from chanserv.worker.team import ThreadTeam
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ class WholeSite:
                 alone=within_process(layer),
                 stop_timeout=STOP_TIMEOUT,
             )
+            if keeps_a_roll(layer):
+                service.roll = Roll(layer, reactor)
         _add_interface_server(service, layer, reactor, listening)
         return service
 
@@ -197,7 +200,13 @@ def _add_interface_server(
     service: ChanservService, layer: IChannelLayer, reactor: Any, listening: socket.socket
 ) -> None:
     service.access_log = DevelopmentLog(sys.stderr, reactor)
-    service.server = InterfaceServer(layer, reactor, limits=LIMITS, access_log=service.access_log)
+    service.server = InterfaceServer(
+        layer,
+        reactor,
+        limits=LIMITS,
+        access_log=service.access_log,
+        watch_workers=keeps_a_roll(layer),
+    )
     family = listening.family
     endpoint = AdoptedStreamServerEndpoint(reactor, listening.detach(), family)  # type: ignore[no-untyped-call]
     service.listeners.append(Listener("tcp:", service.server.factory, reactor, endpoint))

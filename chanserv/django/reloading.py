@@ -32,12 +32,14 @@ class Watch(StatReloader):
     def __init__(self, changed: Changed) -> None:
         super().__init__()
         self._changed = changed
+        self._looked = threading.Event()
 
     def begin(self, error: BaseException | None = None) -> None:
         """
         Watch, from now until the process ends.
 
-        To be called when the site has been loaded, or has failed to.
+        To be called when the site has been loaded, or has failed to.  Returns when
+        all files have been looked at once: what changes from then on is noticed.
 
         @param error: why it could not be loaded.  All files that this has come
             through are watched too, which are no modules then.
@@ -45,6 +47,7 @@ class Watch(StatReloader):
         if error is not None:
             self.extra_files.update(files_of(error))
         threading.Thread(target=self._work, name="chanserv-reload", daemon=True).start()
+        self._looked.wait()
 
     def _work(self) -> None:
         try:
@@ -54,6 +57,13 @@ class Watch(StatReloader):
             self.run_loop()
         except Exception:
             _log.failure("Files are watched no more: start anew")
+        finally:
+            self._looked.set()
+
+    def snapshot_files(self) -> Iterator[tuple[Path, float]]:
+        """Look at all files."""
+        yield from super().snapshot_files()
+        self._looked.set()
 
     def notify_file_changed(self, path: Any) -> None:
         """Tell of a change, unless one of the site's receivers has dealt with it."""
