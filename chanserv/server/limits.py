@@ -195,9 +195,11 @@ class Limits:
 
     full_patience: float = 2.0
     """Seconds for which an event that finds its channel full is tried again,
-    before its client is answered 503 or closed with 1013; 0 for none.  A
-    channel holds a hundred messages, which is less than a burst of a few
-    hundred clients, and workers are through with those in a moment."""
+    before its client is answered 503; 0 for none.  A channel holds a hundred
+    messages, which is less than a burst of a few hundred clients, and workers are
+    through with those in a moment.  What an open WebSocket says waits for
+    C{park_seconds}: one message of each, and to close it would bring its client
+    back with a handshake besides."""
 
     park_seconds: float = 30.0
     """Seconds for which an event waits while no worker is there, before its client is

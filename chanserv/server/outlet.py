@@ -74,6 +74,7 @@ class Outgoing:
     @ivar patient: whether it may wait here.
     @ivar farewell: whether it is the end of a connection.
     @ivar name: what it may be withdrawn by.
+    @ivar steady: whether it is of an open socket, which is not read meanwhile.
     """
 
     operation: Operation
@@ -81,6 +82,7 @@ class Outgoing:
     patient: bool = False
     farewell: bool = False
     name: str | None = None
+    steady: bool = False
 
 
 class Outlet:
@@ -126,6 +128,7 @@ class Outlet:
         *,
         patient: bool = False,
         name: str | None = None,
+        steady: bool = False,
     ) -> None:
         """
         Put C{message} on C{channel}.
@@ -137,8 +140,11 @@ class Outlet:
             most C{park_seconds}, or where the channel is full, for at most
             C{full_patience}.
         @param name: what the message may be withdrawn by while it is parked.
+        @param steady: whether it is of an open socket: then it waits C{park_seconds}
+            for room as well.
         """
-        self._enter(Outgoing(Send(channel, message, receipt), sent, patient, False, name))
+        operation = Send(channel, message, receipt)
+        self._enter(Outgoing(operation, sent, patient, False, name, steady))
 
     def send_farewell(
         self,
@@ -210,7 +216,8 @@ class Outlet:
         if self.held:
             return
         self.held = True
-        self._refusals.absence_begins(self._counts.parked, self._counts.unattended)
+        counts = self._counts
+        self._refusals.absence_begins(counts.parked - counts.parked_now, counts.unattended)
         self._parking.reprieve = self._clock.seconds() + self._limits.park_seconds
         self._schedule(LOOK_AFTER)
 
@@ -344,7 +351,7 @@ class Outlet:
         if not isinstance(operation, Send) or self._stopped:
             return False
         size: int = operation.message.size  # type: ignore[attr-defined]
-        patience = self._patience()
+        patience = self._patience(one)
         if one.farewell:
             if not self._has_room_for_farewell(size):
                 return False
@@ -366,18 +373,21 @@ class Outlet:
             self._schedule(LOOK_AFTER if self.held else AGAIN_AFTER)
         return True
 
-    def _patience(self) -> float:
-        """How many seconds what is parked now may wait."""
+    def _patience(self, one: Outgoing) -> float:
+        """How many seconds C{one} may wait, when it is parked now."""
+        limits = self._limits
         if self.held or self._behind or self.doubtful:
-            return self._limits.park_seconds
-        return self._limits.full_patience
+            return limits.park_seconds
+        if one.steady and limits.full_patience:
+            return max(limits.full_patience, limits.park_seconds)
+        return limits.full_patience
 
     def _has_room_for_farewell(self, size: int) -> bool:
         parking = self._parking
         if self.held:
             most = MAX_FAREWELLS
         else:
-            most = self._limits.parked_events // 2 if self._patience() else 0
+            most = self._limits.parked_events // 2 if self._limits.full_patience else 0
         return parking.farewells < most and parking.farewell_bytes + size <= MAX_FAREWELL_BYTES
 
     def _schedule(self, delay: float | None) -> None:

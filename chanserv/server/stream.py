@@ -189,6 +189,7 @@ class EventStream:
             self._sent,
             patient=True,
             name=name if self.hearing is Hearing.ASKED else None,
+            steady=self.hearing is Hearing.HEARD,
         )
 
     def _sent(self, error: ChannelLayerError | None) -> None:

@@ -29,7 +29,7 @@ def test_every_dotted_name_on_it_can_be_imported() -> None:
 
 def test_every_error_of_a_layer_is_on_it() -> None:
     # Bytes that are no message never reach who calls a layer.
-    inside = {errors.ChannelLayerError, errors.CorruptMessage}
+    inside = {errors.ChannelLayerError, errors.CorruptMessage, errors.WorkersAbsent}
     for name, kind in inspect.getmembers(errors, inspect.isclass):
         if issubclass(kind, errors.ChannelLayerError) and kind not in inside:
             assert name in NAMED

@@ -512,12 +512,13 @@ def test_a_socket_with_too_many_held_bytes_is_not_read() -> None:
 
 
 def test_a_full_queue_closes_the_socket_with_1013() -> None:
-    rig = Rig(accepting, layer_options={"capacity": 1})
+    limits = Limits(park_seconds=10)
+    rig = Rig(accepting, layer_options={"capacity": 1}, limits=limits)
     client, other = opened(rig), opened(rig)
     rig.worker.channels = ()
     other.send(frame(b"a"))
     client.send(frame(b"b"))
-    rig.advance(1)
+    rig.advance(9)
     assert client.take() == b""
     rig.advance(2)
     assert closed_with(client) == 1013
