@@ -213,8 +213,8 @@ class Worker:
         Watch the files that C{error} came through, until the supervisor ends this
         process: which it does when one of them has changed.
         """
-        self._say_broken(error)
         self._watch(error)
+        self._say_broken(error)
         while True:
             signal.pause()
 
