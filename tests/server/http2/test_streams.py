@@ -742,6 +742,19 @@ def test_a_stream_whose_client_has_room_is_not_reset_for_the_transport() -> None
     assert client.answers[number].ended
 
 
+def test_a_response_that_has_begun_is_in_time() -> None:
+    rig = silent(limits=Limits(http_timeout=10))
+    client = HTTP2Client(rig)
+    number = client.begin(fields())
+    client.turn()
+    client.transport.fill()
+    rig.reply(reply_channels(rig)[0], OK)
+    rig.advance(30)
+    client.transport.drain()
+    client.turn()
+    assert client.answers[number].status == 200
+
+
 def test_a_stream_is_reset_however_well_the_others_are_read() -> None:
     rig = silent(limits=Limits(send_timeout=20))
     client = HTTP2Client(rig)
