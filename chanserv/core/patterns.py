@@ -69,3 +69,24 @@ class NamePatterns:
                 self._known = {}
             known = self._known[name] = any(matches(name) for matches in self._matchers)
         return known
+
+
+class RedeliveredNames(NamePatterns):
+    """
+    The channels whose messages are handed out again when their reader dies.
+
+    Those of one process (with a C{!}) are never among them, whatever the patterns say:
+    nobody else reads them, and what their process could not use, such as the reply to a
+    client that has left, it would be handed again and again.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, patterns: Iterable[Pattern] | None = None) -> None:
+        """
+        @raise ConfigurationError: as above.
+        """
+        super().__init__("redeliver", patterns)
+
+    def __contains__(self, name: str) -> bool:
+        return "!" not in name and super().__contains__(name)

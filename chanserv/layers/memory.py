@@ -23,7 +23,7 @@ from chanserv.core.capacity import (
     checked_seconds,
 )
 from chanserv.core.defaults import EXPIRY, GROUP_EXPIRY, MAX_MESSAGE_SIZE
-from chanserv.core.patterns import NamePatterns, Pattern
+from chanserv.core.patterns import Pattern, RedeliveredNames
 from chanserv.errors import ChannelLayerError
 from chanserv.interfaces import IBlockingChannelLayer, IChannelLayer
 from chanserv.layers.memory_face import MemoryFace
@@ -83,7 +83,7 @@ class MemoryChannelLayer:
             group_expiry=self.group_expiry,
             capacities=Capacities(capacity, mailbox_capacity, channel_capacity),
             max_message_size=checked_count("max_message_size", max_message_size),
-            redelivers=NamePatterns("redeliver", redeliver),
+            redelivers=RedeliveredNames(redeliver),
             clock=clock,
             call_from_thread=call_from_thread,
         )

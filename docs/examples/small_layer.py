@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from chanserv.core.capacity import Capacities
 from chanserv.core.deadlines import NEVER
-from chanserv.core.patterns import NamePatterns
+from chanserv.core.patterns import RedeliveredNames
 from chanserv.core.store import Store
 from chanserv.errors import ChannelLayerError, InvalidMessage, LayerUnavailable
 from chanserv.interfaces import IChannelLayer
@@ -77,7 +77,7 @@ class SmallLayer:
             group_expiry,
             Capacities(capacity, mailbox_capacity, channel_capacity),
             max_message_size,
-            redelivers=NamePatterns("redeliver", redeliver),
+            redelivers=RedeliveredNames(redeliver),
         )
         self._clock, self._now = clock, clock.seconds
         self._readers = {}

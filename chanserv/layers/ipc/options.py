@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chanserv.core.capacity import Capacities, Rules, checked_count, checked_seconds, rule_pairs
-from chanserv.core.patterns import NamePatterns, Pattern
+from chanserv.core.patterns import Pattern, RedeliveredNames
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class HubOptions:
         """
         rules = tuple(rule_pairs(channel_capacity))
         Capacities(capacity, mailbox_capacity, rules)
-        NamePatterns("redeliver", redeliver)
+        RedeliveredNames(redeliver)
         return cls(
             checked_seconds("expiry", expiry),
             checked_seconds("group_expiry", group_expiry),
@@ -65,9 +65,9 @@ class HubOptions:
         """The capacity of each mailbox."""
         return Capacities(self.capacity, self.mailbox_capacity, self.channel_capacity)
 
-    def redelivers(self) -> NamePatterns:
+    def redelivers(self) -> RedeliveredNames:
         """The channels whose messages are not lost with their reader."""
-        return NamePatterns("redeliver", self.redeliver)
+        return RedeliveredNames(self.redeliver)
 
     def written(self) -> dict[str, Any]:
         """The same in plain values, to be compared with those of others."""

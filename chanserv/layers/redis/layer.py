@@ -30,7 +30,7 @@ from chanserv.core.capacity import (
 )
 from chanserv.core.defaults import EXPIRY, GROUP_EXPIRY, MAX_MESSAGE_SIZE
 from chanserv.core.outstanding import Outstanding
-from chanserv.core.patterns import NamePatterns, Pattern
+from chanserv.core.patterns import Pattern, RedeliveredNames
 from chanserv.core.ring import Ring
 from chanserv.errors import (
     ChannelLayerError,
@@ -150,7 +150,7 @@ class RedisChannelLayer:
         mirrors = Mirrors(ring.owner)
         mailboxes = Mailboxes(
             Capacities(capacity, mailbox_capacity, channel_capacity),
-            NamePatterns("redeliver", redeliver),
+            RedeliveredNames(redeliver),
         )
         self._receiving = Receiving(reactor, codec, mirrors, self._outstanding)
         house = House(self._receiving, mirrors, self._outstanding, mailboxes.of)

@@ -175,6 +175,15 @@ class Settling(LayerCase):
         delivery.settle(Outcome.LOST)
         self.assertEqual(await self.read(layer, "channel"), [])
 
+    async def test_a_lost_message_of_a_process_is_not_handed_out_again(self) -> None:
+        layer = await self.layer(redeliver=["*"])
+        await layer.send("other!x", {"number": 1}, "process!x")
+        if not layer.settles:
+            return
+        (await self.take_one(layer, "other!")).settle(Outcome.LOST)
+        self.assertEqual(await self.read_messages(layer, "process!"), [{"receipt": "lost"}])
+        self.assertEqual(await self.read(layer, "other!"), [])
+
     async def test_a_reader_that_waits_gets_what_is_handed_out_again(self) -> None:
         layer = await self.layer(redeliver=["channel"])
         await layer.send("channel", {"number": 1})
