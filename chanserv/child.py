@@ -175,6 +175,9 @@ class Worker:
         self._reactor = reactor
         service = make_service(replace(config, workers=0), reactor)
         service.quiet = True
+        if hasattr(service.layer, "never_be_the_host"):
+            # The supervisor is there for as long as this worker, and longer.
+            service.layer.never_be_the_host()
         service.answers = None
         if service.roll is not None:
             self._link.say({"roll": service.roll.channel})

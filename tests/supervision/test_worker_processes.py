@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -10,6 +11,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
+from tests.end_to_end.split import split
 from tests.processes import CLEAN_EXITS, script, wait_until
 from tests.supervision.shop import PATIENCE, URLS, is_alive, shop
 
@@ -173,6 +175,17 @@ def test_as_a_daemon_it_writes_what_workers_print_and_log_to_its_own_log() -> No
             os.kill(pid, signal.SIGTERM)
             wait_until(lambda: not pidfile.exists(), PATIENCE)
         assert site.workers() == []
+
+
+def test_over_ipc_no_worker_hosts_what_would_end_with_it() -> None:
+    with split("ipc") as site:
+        front = site.interface()
+        back = site.begin("--no-listen", "--settings=site_under_test.settings", "--workers=2")
+        wait_until(lambda: back.log().count("takes messages") == 2, PATIENCE)
+        front.stop()
+        wait_until(lambda: "hosts the hub" in back.log(), PATIENCE)
+        assert "] This process hosts the hub" in back.log()
+        assert not re.search(r"\[worker \d\] This process hosts", back.log())
 
 
 def test_settings_that_cannot_be_read_are_refused_in_one_line() -> None:
