@@ -23,8 +23,8 @@ from typing import Any, Final
 from twisted.logger import ILogObserver, LogEvent
 from zope.interface import implementer
 
-from chanserv.supervision.crew import KILL_AFTER
 from chanserv.supervision.lines import MAX_SAID
+from chanserv.supervision.places import KILL_AFTER
 from chanserv.supervision.relay import plain
 
 MAX_WAITING: Final = 10_000

@@ -254,10 +254,11 @@ class Supervisor(Service):
                 env={k: v for k, v in os.environ.items() if k not in NOT_FOR_WORKERS},
                 childFDs=dict(self._child_fds),
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:
             # Out of processes, memory or descriptors: that may pass.
             program = self._command[0]
-            self.crew.failed(member, f"no process of {program} can be started: {error.strerror}")
+            why = getattr(error, "strerror", None) or error
+            self.crew.failed(member, f"no process of {program} can be started: {why}")
             self._over(member, "")
             return
         process.say({"orders": self._orders, "slot": slot, **whereabouts(self._folder)})

@@ -10,16 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from chanserv.supervision.actions import Action, Kill, Replacement, Rules, Say, Spawn, Tell
-from chanserv.supervision.crew import (
-    ASKED_GRACE,
-    FIRST_WAIT,
-    GOOD_RUN,
-    JITTER,
-    KILL_AFTER,
-    LONGEST_WAIT,
-    NOT_LATE,
-    Crew,
-)
+from chanserv.supervision.crew import ASKED_GRACE, NOT_LATE, Crew
+from chanserv.supervision.places import FIRST_WAIT, GOOD_RUN, JITTER, KILL_AFTER, LONGEST_WAIT
 from chanserv.worker.status import WorkerState
 
 
