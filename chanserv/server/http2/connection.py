@@ -4,10 +4,7 @@ HTTP/2 connections: the protocol between a transport and its streams.
 A connection stands as L{Standing} says.  What each stream waits for is the
 stream's own; the connection has one deadline, for what concerns it as a whole.
 
-Sending goes by turns: each stream that has something to send, and a window to
-send it, sends one frame, and goes to the end of the row.  It goes on while the
-transport takes it; what it does not take stays with the streams, so that an
-answer that is ready does not stand behind the megabytes of another.
+How it sends stands in its base, L{StreamSender}.
 
 What Twisted calls here is guarded: a fault costs one connection.
 """
@@ -17,12 +14,8 @@ What Twisted calls here is guarded: a fault costs one connection.
 
 from __future__ import annotations
 
-from collections import deque
-from enum import Enum
-from typing import Any, Final
+from typing import Final
 
-from h2.config import H2Configuration
-from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import (
     DataReceived,
@@ -36,37 +29,19 @@ from h2.events import (
     WindowUpdated,
 )
 from h2.exceptions import ProtocolError
-from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chanserv.formats import Address
 from chanserv.server.context import ServerContext
-from chanserv.server.http2.budget import SENT_A_TOKEN, Budget, cost
+from chanserv.server.http2.budget import Budget, cost
 from chanserv.server.http2.frames import PREFACE, ConnectionBroken, Frame, FrameReader, Kind
-from chanserv.server.http2.heads import FIELD_OVERHEAD
+from chanserv.server.http2.sending import StreamSender
+from chanserv.server.http2.standing import ENDING, Standing
 from chanserv.server.http2.stream import Stream, Turn
-from chanserv.server.limits import Limits
 from chanserv.server.timeouts import NEVER
-from chanserv.sockets import write_promptly
-
-WINDOWS: Final = 4
-"""How many streams' windows the window of a connection is: one upload does not
-take all of it, and many do not bring four megabytes at once."""
-
-FULL_BODIES: Final = 16
-"""Bodies on one connection that come in at the same time with all the memory that
-a body may take.  Those of further ones go to disk from one part on."""
-
-HOLD_AT: Final = 4
-"""The part of the bytes that may wait on a connection, one in so many, from which
-on its further requests wait too."""
-
-WRITE_AT: Final = 65_536
-"""Bytes that are written together: as many as a transport takes before it is
-full."""
 
 LAST_POSSIBLE: Final = 2**31 - 1
 """The number of the last stream that a client could ever open."""
@@ -75,88 +50,14 @@ _ROUND_TRIP: Final = b"chanserv"
 """What is in a ping that is sent with the word that the server leaves."""
 
 
-class Standing(Enum):
-    """Where a connection is."""
-
-    OPEN = "open"
-    NOTIFIED = "notified"
-    """The client is being told to open no more streams.  Those that it opens
-    before it has heard that are served."""
-    LEAVING = "leaving"
-    """It has heard; the connection ends with the last stream."""
-    LINGERING = "lingering"
-    """All is written; what still comes is thrown away, so that closing does not
-    reset the connection under the last answers."""
-    CLOSING = "closing"
-    """Closed, when the last bytes are out."""
-    GONE = "gone"
-
-
-_ENDING: Final = frozenset({Standing.LINGERING, Standing.CLOSING, Standing.GONE})
-
-
-class _Machine(H2Connection):
-    """The library's, which shall not remember the end of 65,536 streams."""
-
-    MAX_CLOSED_STREAMS = 1024
-
-
-def _machine(limits: Limits) -> H2Connection:
-    """
-    Set up the library.
-
-    Headers are checked by L{chanserv.server.http2.heads}, since the library ends
-    the connection where one request is malformed, with all streams of others that
-    a proxy may have put on it.
-    """
-    machine = _Machine(
-        H2Configuration(
-            client_side=False,
-            header_encoding=None,
-            validate_inbound_headers=False,
-            normalize_inbound_headers=False,
-            validate_outbound_headers=False,
-            normalize_outbound_headers=False,
-        )
-    )
-    told = {
-        SettingCodes.MAX_CONCURRENT_STREAMS: limits.http2_streams,
-        SettingCodes.INITIAL_WINDOW_SIZE: limits.http2_window,
-        SettingCodes.MAX_HEADER_LIST_SIZE: limits.header_bytes,
-    }
-    machine.local_settings = Settings(client=False, initial_values=told)
-    machine.initiate_connection()
-    # A client may open streams before it has read how many: those too many are
-    # refused here, one by one, and do not end the connection.
-    del told[SettingCodes.MAX_CONCURRENT_STREAMS]
-    machine.local_settings = Settings(client=False, initial_values=told)
-    # Room for headers that are answered 431; what is above that ends the connection.
-    machine.decoder.max_header_list_size = (
-        2 * limits.header_bytes + FIELD_OVERHEAD * limits.header_count
-    )
-    machine.increment_flow_control_window(
-        max(1, WINDOWS * limits.http2_window - machine.inbound_flow_control_window)
-    )
-    return machine
-
-
-class HTTP2Connection(Protocol):
+class HTTP2Connection(StreamSender):
     """
     One connection that speaks HTTP/2.
-
-    @ivar h2: the state of the protocol.
-    @ivar scheme: C{"http"} or C{"https"}.
-    @ivar client: the client's C{[host, port]}, or L{None}.
-    @ivar server: likewise for this end.
-    @ivar streams: those that are not over, by their numbers.
-    @ivar queued: bytes of all streams that wait to be sent.
-    @ivar standing: see L{Standing}.
     """
 
     _log = Logger()
 
     lasting = False
-    transport: Any
     deadline: float
     slot: int
 
@@ -168,25 +69,12 @@ class HTTP2Connection(Protocol):
         client: Address | None,
         server: Address | None,
     ) -> None:
-        limits, now = context.limits, context.clock.seconds()
-        self.context = context
-        self.scheme = scheme
-        self.client = client
-        self.server = server
-        self.h2 = _machine(limits)
-        self.streams: dict[int, Stream] = {}
-        self.queued = 0
-        self.standing = Standing.OPEN
+        super().__init__(context, scheme=scheme, client=client, server=server)
+        limits = context.limits
         self._frames = FrameReader(2 * limits.header_bytes, limits.http2_continuations)
-        self._control = Budget(limits.http2_control_frames, now)
-        self._resets = Budget(limits.http2_resets, now)
-        self._row: deque[Stream] = deque()
-        self._held: deque[Stream] = deque()
+        self._resets = Budget(limits.http2_resets, context.clock.seconds())
         self._early = PREFACE
         self._in_block = False
-        self._write_paused = False
-        self._pumping = False
-        self._batch = -1
         self._last_stream = 0
         context.timeouts.begin(self)
 
@@ -200,13 +88,13 @@ class HTTP2Connection(Protocol):
         context.connections.add(self)
         self.transport.registerProducer(self, True)
         self._watch()
-        self._flush()
+        self.flush()
         if context.stopping:
             self.stop()
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes have come."""
-        if self.standing in _ENDING:
+        if self.standing in ENDING:
             return
         try:
             self._receive(data)
@@ -250,7 +138,7 @@ class HTTP2Connection(Protocol):
         try:
             for frame in self._frames.read(data):
                 self._take(frame)
-                if self.standing in _ENDING:
+                if self.standing in ENDING:
                     return
         finally:
             self._pumping = False
@@ -282,7 +170,7 @@ class HTTP2Connection(Protocol):
             or (frame.kind == Kind.HEADERS and frame.stream <= self._last_stream)
         ):
             spent += 1  # it is for a stream that is over, and answered with a reset
-        if spent and not self._control.spend(spent, now):
+        if spent and not self.control.spend(spent, now):
             self._flooded("control frames")
         if frame.kind == Kind.PUSH_PROMISE:
             raise ConnectionBroken(ErrorCodes.PROTOCOL_ERROR, "clients push nothing")
@@ -310,9 +198,9 @@ class HTTP2Connection(Protocol):
                     stream.receive_trailers(event.headers)
                     self._spend_if_over(stream)
             case WindowUpdated():
-                self._widened(event.stream_id)
+                self.widened(event.stream_id)
             case RemoteSettingsChanged():
-                self._widened(0)
+                self.widened(0)
             case StreamReset():
                 self._reset(event.stream_id)
             case PingAckReceived() if event.ping_data == _ROUND_TRIP:
@@ -372,105 +260,16 @@ class HTTP2Connection(Protocol):
         elif self.standing is Standing.OPEN or self.standing is Standing.NOTIFIED:
             self._leave_soon()
 
-    # Sending.
-
-    def schedule(self, stream: Stream) -> None:
-        """C{stream} has something to send."""
-        if not stream.scheduled:
-            stream.scheduled = True
-            self._row.append(stream)
-
-    def _widened(self, number: int) -> None:
-        """There is more room for a stream, or with 0 for all."""
-        if not number:
-            for stream in self.streams.values():
-                if stream.may_go_on():
-                    self.schedule(stream)
-        elif (one := self.streams.get(number)) and one.may_go_on():
-            self.schedule(one)
-
-    def pump(self) -> None:
-        """Send what can be sent, and write what is to be written."""
-        if self._pumping or self.standing in _ENDING:
-            return
-        self._pumping = True
-        try:
-            self._take_turns()
-            if self._held and self._release():
-                self._take_turns()
-            self._flush()
-        except Exception:
-            self._log.failure("A stream could not be written")
-            self.abort()
-        finally:
-            self._pumping = False
-        if self.standing is Standing.LEAVING and not self.streams:
-            self._close()
-
-    def _take_turns(self) -> None:
-        row, unwritten = self._row, 0
-        while row and not self._write_paused:
-            stream = row.popleft()
-            stream.scheduled = False
-            if not stream.write_paused:
-                continue
-            written = stream.write_next()
-            if written and stream.write_paused:
-                self.schedule(stream)
-            unwritten += written
-            if unwritten >= WRITE_AT:
-                self._control.earn(unwritten / SENT_A_TOKEN)
-                unwritten = 0
-                self._flush()
-        self._control.earn(unwritten / SENT_A_TOKEN)
-
-    def _flush(self) -> None:
-        """Write all that the library has made."""
-        data = self.h2.data_to_send()
-        if not data or self.standing in _ENDING:
-            return
-        # As with sockets: of what one batch brings, the first goes at once.
-        batch = self.context.batch
-        if self._batch == batch:
-            self.transport.write(data)
-        else:
-            self._batch = batch
-            write_promptly(self.transport, data)
-
-    # For its streams.
-
-    def is_crowded(self) -> bool:
-        """Whether so many bodies are coming in that each gets less memory."""
-        return len(self.streams) > FULL_BODIES
-
-    def hold(self, stream: Stream) -> bool:
-        """Whether the request of C{stream} must wait."""
-        if not self._held and not self._is_heavy():
-            return False
-        self._held.append(stream)
-        return True
-
-    def _is_heavy(self) -> bool:
-        return self.queued * HOLD_AT > self.context.limits.http2_unsent_bytes
-
-    def _release(self) -> bool:
-        """
-        Let requests go that waited.
-
-        @return: whether some did.
-        """
-        held, self._held = self._held, deque()
-        before = len(held)
-        while held and not self._is_heavy():
-            held.popleft().submit()
-        self._held = held
-        return len(held) < before
-
     def left(self, stream: Stream) -> None:
         """C{stream} is over."""
         self.streams.pop(stream.number, None)
         if not self.streams:
             self._watch()
+
+    def pumped(self) -> None:
+        """All that could be sent has been."""
+        if self.standing is Standing.LEAVING and not self.streams:
+            self._close()
 
     # Its deadline.
 
@@ -513,7 +312,7 @@ class HTTP2Connection(Protocol):
 
     def _break(self, code: ErrorCodes | int, reason: str) -> None:
         """Tell the client what is wrong, and end the connection."""
-        if self.standing in _ENDING:
+        if self.standing in ENDING:
             return
         self.context.counts.bad_requests += 1
         self._log.info(
@@ -534,7 +333,7 @@ class HTTP2Connection(Protocol):
 
         The library sends nothing after this word, so it is not asked to say it.
         """
-        self._flush()
+        self.flush()
         self.transport.write(
             GoAwayFrame(stream_id=0, last_stream_id=last, error_code=int(code)).serialize()
         )
@@ -551,7 +350,7 @@ class HTTP2Connection(Protocol):
             return
         self._say_goaway(LAST_POSSIBLE, ErrorCodes.NO_ERROR)
         self.h2.ping(_ROUND_TRIP)
-        self._flush()
+        self.flush()
         self.standing = Standing.NOTIFIED
         self.context.timeouts.after(self, self.context.limits.linger_timeout)
 
@@ -576,7 +375,7 @@ class HTTP2Connection(Protocol):
         if self.standing is Standing.LINGERING:
             self._lose()
             return
-        if self.standing in _ENDING or not self.streams:
+        if self.standing in ENDING or not self.streams:
             self.abort()
             return
         for stream in list(self.streams.values()):
@@ -587,11 +386,11 @@ class HTTP2Connection(Protocol):
 
     def _close(self, code: ErrorCodes | int = ErrorCodes.NO_ERROR) -> None:
         """Close this side; throw away what comes, until the other closes too."""
-        if self.standing in _ENDING:
+        if self.standing in ENDING:
             return
         if code or self.standing is not Standing.LEAVING:
             self._say_goaway(self._last_stream, code)
-        self._flush()
+        self.flush()
         self.standing = Standing.LINGERING
         self._drop_streams()
         transport = self.transport

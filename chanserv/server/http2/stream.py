@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final
 
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
@@ -25,9 +25,7 @@ from hpack import HeaderTuple
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 
-from chanserv.formats import Address
 from chanserv.server.body import extend_body_deadline
-from chanserv.server.context import ServerContext
 from chanserv.server.exchange import HTTPRequest, Stage
 from chanserv.server.http2.heads import (
     VERSION,
@@ -39,6 +37,7 @@ from chanserv.server.http2.heads import (
     read_opening,
     response_fields,
 )
+from chanserv.server.http2.trunk import Trunk
 from chanserv.server.requests import RequestRefused
 from chanserv.server.responses import BodyFraming, Response
 from chanserv.server.session import WebSocketSession
@@ -62,37 +61,6 @@ class Turn(Enum):
     """The response has begun; it is a worker's turn, or while something waits here
     the client's."""
     OVER = "over"
-
-
-class Trunk(Protocol):
-    """
-    The connection, as its streams see it.
-
-    @ivar queued: bytes of all streams that wait to be sent.
-    """
-
-    context: ServerContext
-    h2: H2Connection
-    scheme: str
-    client: Address | None
-    server: Address | None
-    queued: int
-
-    def is_crowded(self) -> bool:
-        """Whether so many bodies are coming in that each gets less memory."""
-
-    def hold(self, stream: Stream) -> bool:
-        """Whether the request of C{stream}, which is complete, must wait; its
-        L{Stream.submit} is called again when it need not."""
-
-    def schedule(self, stream: Stream) -> None:
-        """C{stream} has something to send."""
-
-    def pump(self) -> None:
-        """Send what can be sent, and write what is to be written."""
-
-    def left(self, stream: Stream) -> None:
-        """C{stream} is over."""
 
 
 class Stream:
