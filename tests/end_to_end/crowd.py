@@ -2,7 +2,7 @@
 Many clients with open sockets, who go on talking whatever is deployed meanwhile.
 
 Each sends numbers, of which the site answers each with C{answer:VERSION:PID:NUMBER}.
-One of them now and then has it send C{group:NUMBER} to all.
+One of them now and then has it send C{group:NUMBER} to all.  Beside them some browse.
 """
 
 from __future__ import annotations
@@ -12,14 +12,25 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from tests.end_to_end.clients import Socket
+from tests.end_to_end.clients import Socket, get
 from tests.end_to_end.split import eventually
 
 AT_ONCE = 50
 """How many handshakes are under way at the same time."""
+
+UNANSWERED = 3
+"""Numbers of one client that may wait for their answers.  Who has as many says nothing more
+meanwhile: so a machine that is too slow for all is not given ever more to do."""
+
+BROWSERS = 4
+"""Clients that ask for one page after the other, each on a connection of its own."""
+
+BROWSE_AFTER = 0.2
+"""Seconds between two pages of one of them."""
 
 GROUP_PERIOD = 1.0
 """Seconds between two messages to all."""
@@ -40,6 +51,11 @@ class Talker:
     answers: list[int] = field(default_factory=list)
     group: list[int] = field(default_factory=list)
 
+    @property
+    def unanswered(self) -> int:
+        """How many of its numbers wait for their answers."""
+        return len(self.sent) - len(self.answers)
+
     def speak(self, how: str = "") -> None:
         """
         Send the next number.
@@ -57,7 +73,9 @@ class Crowd:
 
     @ivar by_worker: how many answers each version and process gave.
     @ivar longest_wait: seconds that the slowest answer took.
-    @ivar closed: what became of sockets that did not stay open.
+    @ivar pages: how many were served to browsers.
+    @ivar closed: what became of sockets that did not stay open, and of pages that did not
+        come.
     """
 
     talkers: list[Talker]
@@ -66,14 +84,16 @@ class Crowd:
     longest_wait: float = 0.0
     waits: list[float] = field(default_factory=list)
     group_sent: int = 0
+    pages: int = 0
     closed: list[str] = field(default_factory=list)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _quiet: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
-    async def come(cls, ports: Sequence[int], each: int, period: float) -> Crowd:
+    @asynccontextmanager
+    async def come(cls, ports: Sequence[int], each: int, period: float) -> AsyncIterator[Crowd]:
         """
-        Open the sockets, and begin to talk.
+        Open the sockets, and talk until the block ends.
 
         @param each: how many at each port.
         @param period: seconds between two messages of one client.
@@ -88,14 +108,31 @@ class Crowd:
             crowd._tasks.append(asyncio.create_task(crowd._listen(talker)))
             crowd._tasks.append(asyncio.create_task(crowd._talk(talker)))
         crowd._tasks.append(asyncio.create_task(crowd._address_all()))
-        return crowd
+        for number in range(BROWSERS):
+            crowd._tasks.append(asyncio.create_task(crowd._browse(ports[number % len(ports)])))
+        try:
+            yield crowd
+        except BaseException:
+            sys.stdout.write(f"{crowd.closed}\n{crowd.missing()}")
+            raise
+        finally:
+            await crowd._leave()
 
     async def _talk(self, talker: Talker) -> None:
         # Not all of them in the same moment.
         await asyncio.sleep(self.period * random.random())
         while not self._quiet.is_set():
-            talker.speak()
+            if talker.unanswered < UNANSWERED:
+                talker.speak()
             await asyncio.sleep(self.period)
+
+    async def _browse(self, port: int) -> None:
+        while not self._quiet.is_set():
+            answer = await get(port)
+            if not answer.endswith(b"a page"):
+                self.closed.append(f"a page: {answer[:200]!r}")
+            self.pages += 1
+            await asyncio.sleep(BROWSE_AFTER)
 
     async def _address_all(self) -> None:
         """One message to the group when the last has come back to who sent it."""
@@ -173,17 +210,18 @@ class Crowd:
                 for one in self.talkers
             )
 
-        try:
-            await eventually("every message is answered", all_is_said)
-        except AssertionError:
-            sys.stdout.write(self.missing())
-            raise
-        self.check()
-        for task in self._tasks:
+        await eventually("every message is answered", all_is_said)
+        await self._leave()
+
+    async def _leave(self) -> None:
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         for talker in self.talkers:
             talker.socket.close()
+        # Transports close in the next turn.
+        await asyncio.sleep(0)
 
     def missing(self) -> str:
         """Which answers have not come."""
@@ -201,7 +239,7 @@ class Crowd:
         half, most = waits[len(waits) // 2], waits[len(waits) * 99 // 100]
         return (
             f"{len(self.talkers)} sockets, {len(waits)} answers by {len(self.by_worker)} workers, "
-            f"{self.group_sent} messages to all; waits: half {half * 1000:.0f} ms, "
-            f"all but a hundredth {most * 1000:.0f} ms, "
+            f"{self.group_sent} messages to all, {self.pages} pages; "
+            f"waits: half {half * 1000:.0f} ms, all but a hundredth {most * 1000:.0f} ms, "
             f"longest {self.longest_wait * 1000:.0f} ms\n"
         )

@@ -84,6 +84,14 @@ HELD = 3
 """Events that are in the hands of workers when one of them is killed: fewer than one
 worker has threads, so that the other goes on meanwhile."""
 
+URLS = """
+    from deployed.version import VERSION
+    from django.http import HttpResponse
+    from django.urls import path
+
+    urlpatterns = [path("", lambda request: HttpResponse(f"{VERSION} made a page"))]
+"""
+
 BROKEN = 'raise ImportError("this code is broken")\n'
 
 
@@ -172,7 +180,7 @@ class Deployed:
         """Kill a worker with events in its hands, and see another get them."""
         for talker in crowd.talkers[:HELD]:
             talker.speak(" hold")
-        await eventually("they are held", lambda: len(self.holders()) == HELD)
+        await eventually("they are held", lambda: crowd.check() or len(self.holders()) == HELD)
         (victim, count), *_ = Counter(self.holders()).most_common()
         before = {pid for _, pid in crowd.by_worker}
         os.kill(victim, signal.SIGKILL)
@@ -233,11 +241,11 @@ def deployed(layer: str) -> Iterator[Deployed]:
             "__init__": "",
             "settings": SETTINGS,
             "routing": ROUTING,
-            "urls": "urlpatterns = []",
+            "urls": URLS,
         }.items():
             (package / f"{name}.py").write_text(textwrap.dedent(text))
         url = f"ipc:{secrets.token_hex(4)}" if layer == "ipc" else layer
-        site = Deployed(folder, f"{url}{'&' if '?' in url else '?'}redeliver=websocket.*", stack)
+        site = Deployed(folder, f"{url}{'&' if '?' in url else '?'}redeliver=*", stack)
         site.write()
         try:
             yield site

@@ -40,7 +40,11 @@ LONGEST = 500.0
 
 SITE = "--settings=deployed.settings"
 WORKERS = ("--no-listen", SITE, "--workers=1")
-LISTEN = "--listen=tcp:0:interface=127.0.0.1"
+INTERFACE = (
+    "--listen=tcp:0:interface=127.0.0.1",
+    # A machine may be however slow: what waits for its workers is to wait on.
+    *("--full-patience=5m", "--park-seconds=5m", "--park-messages=20000"),
+)
 
 pytestmark = pytest.mark.load
 
@@ -75,18 +79,18 @@ def check_ends(site: Deployed) -> None:
 def test_a_thousand_sockets_hear_nothing_of_ten_deployments() -> None:
     make_room(SOCKETS)
     with deployed("ipc") as site:
-        server = site.begin(LISTEN, SITE, "--workers=2")
+        server = site.begin(*INTERFACE, SITE, "--workers=2")
         server.wait_until_ready()
 
         async def visit() -> None:
-            crowd = await Crowd.come([server.port], SOCKETS, PERIOD)
-            for number in range(TIMES):
-                await site.deploy(crowd, server)
-                if number == TIMES // 3:
-                    await site.deploy_broken_code(crowd, server)
-                if number == TIMES // 3 * 2:
-                    await site.kill_a_worker(crowd)
-            await crowd.go()
+            async with Crowd.come([server.port], SOCKETS, PERIOD) as crowd:
+                for number in range(TIMES):
+                    await site.deploy(crowd, server)
+                    if number == TIMES // 3:
+                        await site.deploy_broken_code(crowd, server)
+                    if number == TIMES // 3 * 2:
+                        await site.kill_a_worker(crowd)
+                await crowd.go()
             await site.check_runs(crowd)
             sys.stdout.write(f"one server: {crowd.figures()}")
             assert {version for version, _ in crowd.by_worker} >= {
@@ -101,25 +105,25 @@ def test_a_thousand_sockets_hear_nothing_of_ten_deployments() -> None:
 def test_the_same_over_redis_with_two_interface_servers_and_two_groups_of_workers() -> None:
     make_room(2 * SPLIT_SOCKETS)
     with redis_server() as redis, deployed(redis.url) as site:
-        # However slowly a machine starts workers: what waits for them is to wait on.
-        fronts = [site.begin(LISTEN, "--park-seconds=5m") for _ in range(2)]
+        fronts = [site.begin(*INTERFACE) for _ in range(2)]
         supervisors = [site.begin(*WORKERS) for _ in range(2)]
         for part in (*fronts, *supervisors):
             part.wait_until_ready()
 
         async def visit() -> None:
-            crowd = await Crowd.come([front.port for front in fronts], SPLIT_SOCKETS, PERIOD / 3)
-            for number in range(TIMES):
-                supervisor = supervisors[number % 2]
-                await site.deploy(crowd, supervisor)
-                if number == TIMES // 3:
-                    await site.deploy_broken_code(crowd, supervisor)
-                    site.write()
-                if number == TIMES // 3 * 2:
-                    await site.kill_a_worker(crowd)
-            figures = crowd.figures()
-            await nobody_works_for_a_while(site, crowd, supervisors)
-            await crowd.go()
+            ports = [front.port for front in fronts]
+            async with Crowd.come(ports, SPLIT_SOCKETS, PERIOD / 3) as crowd:
+                for number in range(TIMES):
+                    supervisor = supervisors[number % 2]
+                    await site.deploy(crowd, supervisor)
+                    if number == TIMES // 3:
+                        await site.deploy_broken_code(crowd, supervisor)
+                        site.write()
+                    if number == TIMES // 3 * 2:
+                        await site.kill_a_worker(crowd)
+                figures = crowd.figures()
+                await nobody_works_for_a_while(site, crowd, supervisors)
+                await crowd.go()
             await site.check_runs(crowd)
             sys.stdout.write(f"split over Redis: {figures}then, with no worker for a while: ")
             sys.stdout.write(crowd.figures())

@@ -24,6 +24,7 @@ FACTOR = float(os.environ.get("CHANSERV_DRAIN_FACTOR", "1"))
 """How many times as many clients as the default ones."""
 
 DRAIN = "--drain=2s"
+PATIENT = "--full-patience=5m"
 
 GOODBYE = frame(8, (1012).to_bytes(2))
 """A client's answer to the close of a server that ends."""
@@ -146,7 +147,7 @@ def ready(start: Start, *options: str) -> Served:
 
 
 def test_a_server_that_is_told_to_end_under_load_answers_all_that_was_sent(start: Start) -> None:
-    server = ready(start, "--threads=4", DRAIN)
+    server = ready(start, "--threads=4", DRAIN, PATIENT)
     tally = Tally()
     asyncio.run(load(server.port, server.process.pid, tally))
     assert server.stop() in CLEAN_EXITS
@@ -220,9 +221,9 @@ def standing_still(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-def both(site: Split, *options: str) -> tuple[Part, Part]:
+def both(site: Split) -> tuple[Part, Part]:
     """An interface server and a worker, both ready."""
-    front, worker = site.begin_interface(DRAIN, *options), site.begin_worker()
+    front, worker = site.begin_interface(DRAIN, PATIENT), site.begin_worker()
     for part in (front, worker):
         part.wait_until_ready()
     return front, worker

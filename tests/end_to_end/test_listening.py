@@ -203,6 +203,16 @@ class TestEndpoints:
         log = everywhere.folder / "access.log"
         wait_until(lambda: "\n203.0.113.5 - - " in "\n" + log.read_text(), PATIENCE)
 
+    def test_it_is_so_with_http2(self, everywhere: Everywhere) -> None:
+        headers = {"X-Forwarded-For": "203.0.113.6", "X-Request-ID": "over/http2"}
+        with httpx.Client(http2=True, verify=everywhere.trusting()) as client:
+            url = f"https://localhost:{everywhere.ports['ssl']}/about-request/"
+            response = client.get(url, headers=headers)
+        assert response.http_version == "HTTP/2"
+        assert told(response)["META"]["REMOTE_ADDR"] == "203.0.113.6"
+        assert response.headers["X-Request-ID"] == "over/http2"
+        assert response.json()["headers"]["X-Request-Id"] == "over/http2"
+
     def test_the_client_that_a_line_names_is_no_trusted_proxy(self, everywhere: Everywhere) -> None:
         with everywhere.connect("line") as connection:
             connection.sendall(V1)
