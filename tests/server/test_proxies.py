@@ -141,6 +141,8 @@ class TestUsualHeaders:
         value = b"6.6.6.6, " + b", ".join([b"10.0.0.2"] * (MAX_HOPS + 50))
         assert client(value)[0] == "10.0.0.2"
         assert client(b"6.6.6.6, " + b", ".join([b"10.0.0.2"] * (MAX_HOPS - 1)))[0] == "6.6.6.6"
+        lines = [b"6.6.6.6", *[b"10.0.0.2"] * (MAX_HOPS + 50)]
+        assert origin([(b"x-forwarded-for", line) for line in lines]).client[0] == "10.0.0.2"
 
     @pytest.mark.parametrize(
         ("value", "scheme"),

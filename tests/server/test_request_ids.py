@@ -77,8 +77,9 @@ class TestRequests:
 
     def test_the_sites_own_answer_stands(self) -> None:
         rig = identified(lambda *_: [{**OK, "headers": [[b"x-REQUEST-id", b"site"]]}])
-        client = ask(rig)
-        assert client.take().lower().count(b"x-request-id: site\r\n") == 1
+        answer = ask(rig).take().lower()
+        assert b"x-request-id: site\r\n" in answer
+        assert answer.count(b"x-request-id:") == 1
 
     def test_an_answer_of_the_servers_own_tells_it_too(self) -> None:
         rig = identified(lambda *_: None, http_timeout=1.0)
