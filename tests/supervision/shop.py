@@ -103,7 +103,7 @@ class Shop:
         package = self.folder / f"release-{self.releases}" / "shop"
         package.mkdir(parents=True)
         (package / "__init__.py").touch()
-        config = {"prefix": self.layer, "directory": str(self.folder)}
+        config = {"prefix": self.layer, "directory": str(self.folder), "patience": 3.0}
         (package / "settings.py").write_text(SETTINGS % config)
         (package / "urls.py").write_text(urls % version if "%r" in urls else urls)
         new = self.folder / "new"
