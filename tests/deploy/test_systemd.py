@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.files import adapted, command_lines, source
+from tests.deploy.files import adapted, command_lines
 from tests.end_to_end.clients import Socket, get
-from tests.end_to_end.split import PATIENCE, Part
-from tests.processes import CLEAN_EXITS, script
+from tests.end_to_end.split import PATIENCE, Part, eventually
+from tests.processes import CLEAN_EXITS, free_port, script
 
 SITE = Path(__file__).resolve().parents[1] / "end_to_end"
 
@@ -74,17 +74,28 @@ def test_it_would_have_something_against_a_wrong_one(units: Path) -> None:
     assert "notfy" in verified(units)
 
 
-def listen_option() -> str:
-    """What the unit listens on."""
-    (words,) = command_lines(source("chanserv.service"))
-    (option,) = [word for word in words if word.startswith("--listen=")]
-    return option
+def command(folder: Path, metrics: int) -> list[str]:
+    """
+    What the unit for a whole site runs, as far as it can here.
+
+    @param folder: where its processes meet.
+    @param metrics: the port for what it shows of itself.
+    """
+    changes = {
+        "mysite.settings": "site_under_test.settings",
+        "/run/mysite": str(folder),
+        "tcp:9100:": f"tcp:{metrics}:",
+        "--workers=4": "--workers=1",
+    }
+    (words,) = command_lines(adapted("chanserv.service", changes))
+    return [script("twistd"), "--nodaemon", "--pidfile=", "chanserv", *words]
 
 
-COMMAND = (
-    script("twistd"),
-    *("-n", "--pidfile=", "chanserv", "--settings=site_under_test.settings", listen_option()),
-)
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """One whose path is short enough for that of a socket."""
+    with tempfile.TemporaryDirectory(prefix="cs-", dir="/tmp") as name:
+        yield Path(name)
 
 
 HAND_OVER = """
@@ -97,13 +108,15 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 @contextmanager
-def running(command: list[str], descriptors: tuple[int, ...] = ()) -> Iterator[Part]:
+def running(
+    command: list[str], descriptors: tuple[int, ...] = (), **environment: str
+) -> Iterator[Part]:
     """A process with these open files besides the usual ones, until the block ends."""
     with tempfile.NamedTemporaryFile(suffix=".log") as output:
         process = subprocess.Popen(
             command,
             cwd=SITE,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -124,15 +137,13 @@ async def talk(port: int) -> None:
     ws.close()
 
 
-def test_the_socket_that_systemd_hands_over_is_served() -> None:
+def test_the_socket_that_systemd_hands_over_is_served(folder: Path) -> None:
     """By systemd's own program for trying that out; the first connection starts the server."""
     activate = shutil.which("systemd-socket-activate")
     assert activate is not None, "there is no systemd-socket-activate: make programs has it"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [activate, f"--listen=127.0.0.1:{port}", "--fdname=http", *COMMAND]
-    with running(command) as part:
+    port = free_port()
+    started = [activate, f"--listen=127.0.0.1:{port}", "--fdname=http"]
+    with running([*started, *command(folder, free_port())]) as part:
 
         async def visit() -> None:
             # It listens in a moment.
@@ -149,13 +160,26 @@ def test_the_socket_that_systemd_hands_over_is_served() -> None:
         assert part.stop() in CLEAN_EXITS
 
 
-def test_no_connection_is_refused_while_the_service_starts_anew() -> None:
+def test_no_connection_is_refused_while_the_service_starts_anew(folder: Path) -> None:
     """As systemd does it: the socket stays, and each new process gets it as its file 3."""
-    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=1024) as listening,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices,
+    ):
         port = listening.getsockname()[1]
-        command = [sys.executable, "-c", HAND_OVER, str(listening.fileno()), *COMMAND]
+        notices.bind(str(folder / "notify"))
+        notices.setblocking(False)
+        service = [
+            *(sys.executable, "-c", HAND_OVER, str(listening.fileno())),
+            *command(folder, free_port()),
+        ]
 
-        async def visit() -> int:
+        async def told(word: bytes) -> None:
+            """Wait until systemd would have heard this."""
+            while word not in await asyncio.get_running_loop().sock_recv(notices, 4096):
+                pass
+
+        async def visit() -> None:
             answers, over = 0, asyncio.Event()
 
             async def ask_on_and_on() -> None:
@@ -166,22 +190,26 @@ def test_no_connection_is_refused_while_the_service_starts_anew() -> None:
                     answers += 1
                     await asyncio.sleep(0.01)
 
-            for round_ in range(3):
-                with running(command, (listening.fileno(),)) as part:
-                    if not round_:
-                        asking = [asyncio.create_task(ask_on_and_on()) for _ in range(4)]
-                    before = answers
-                    while answers < before + 20:
-                        assert part.process.poll() is None, part.log()
-                        assert not any(one.done() for one in asking), asking
-                        await asyncio.sleep(0.05)
-                    if round_ == 2:
-                        over.set()
-                        await asyncio.gather(*asking)
-                    part.process.terminate()
-                    while part.process.poll() is None:
-                        await asyncio.sleep(0.05)
+            asking = [asyncio.create_task(ask_on_and_on()) for _ in range(4)]
+            for last in (False, True):
+                with running(
+                    service, (listening.fileno(),), NOTIFY_SOCKET=str(folder / "notify")
+                ) as part:
+                    try:
+                        await told(b"READY=1\n")
+                        before = answers
+                        while answers < before + 20:
+                            assert not any(one.done() for one in asking), asking
+                            await asyncio.sleep(0.05)
+                        if last:
+                            over.set()
+                            await asyncio.gather(*asking)
+                        part.process.terminate()
+                        await told(b"STOPPING=1\n")
+                        await eventually("it has ended", part.has_ended)
+                    except BaseException:
+                        print(part.log())  # noqa: T201
+                        raise
                     assert part.process.returncode in CLEAN_EXITS
-            return answers
 
-        assert asyncio.run(asyncio.wait_for(visit(), PATIENCE * 2)) >= 60
+        asyncio.run(asyncio.wait_for(visit(), PATIENCE * 2))
