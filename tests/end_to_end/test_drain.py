@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 
 from tests.end_to_end.clients import Closed, Socket, ask
 from tests.end_to_end.conftest import Start
@@ -23,7 +24,7 @@ from tests.processes import CLEAN_EXITS, Served, wait_until
 FACTOR = float(os.environ.get("CHANSERV_DRAIN_FACTOR", "1"))
 """How many times as many clients as the default ones."""
 
-DRAIN = "--drain=2s"
+DRAIN = "--drain=3s"
 PATIENT = "--full-patience=5m"
 
 GOODBYE = frame(8, (1012).to_bytes(2))
@@ -165,14 +166,21 @@ def test_so_does_one_whose_workers_are_elsewhere() -> None:
         assert "Traceback" not in front.log()
 
 
+def queue_length() -> int:
+    """How many connections may wait to be accepted, so that some of 300 do."""
+    most = int(Path("/proc/sys/net/core/somaxconn").read_text())
+    return min(300, most // 2)
+
+
 def test_connections_that_nobody_has_accepted_yet_are_answered(start: Start) -> None:
     """A server that is kept from running for a moment, and told to end meanwhile."""
+    number = queue_length()
     server = ready(start, "--drain=0")
 
     async def ask_stopped() -> int:
         with standing_still(server.process.pid):
             connections = [
-                await asyncio.open_connection("127.0.0.1", server.port) for _ in range(300)
+                await asyncio.open_connection("127.0.0.1", server.port) for _ in range(number)
             ]
             for _, writer in connections:
                 writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -183,7 +191,7 @@ def test_connections_that_nobody_has_accepted_yet_are_answered(start: Start) -> 
         await asyncio.sleep(0)
         return len(answers)
 
-    assert asyncio.run(asyncio.wait_for(ask_stopped(), PATIENCE)) == 300
+    assert asyncio.run(asyncio.wait_for(ask_stopped(), PATIENCE)) == number
     assert server.stop() in CLEAN_EXITS
 
 
@@ -276,8 +284,8 @@ def test_sockets_close_one_after_the_other_with_their_answers_and_workers_hear_o
             assert await asyncio.gather(*talks) == [1012] * 10
             for numbers in answered:
                 assert numbers == list(range(len(numbers)))
-            # Not in one moment; on a slow machine it is longer.
-            assert max(closes) - min(closes) > 1.0
+            # Not in one moment, unless this very test has not run for nearly all that time.
+            assert max(closes) - min(closes) > 0.3
             await eventually("it has ended", lambda: front.process.poll() is not None)
             heard = await ask(other.port, "/notes/")
             assert heard["notes"].count("websocket.disconnect 1") == 30
