@@ -114,7 +114,7 @@ class Drain:
             context.outlet.send_last_farewells()
             context.farewells.say_postponed()
         if (context.outlet.idle and context.farewells.unheard <= 0) or now >= self._quiet_until:
-            context.counts.disconnects_dropped += len(context.farewells.postponed)
+            context.counts.disconnects_dropped += context.farewells.end()
             self._finished()
         else:
             context.clock.callLater(TICK, self._say_last_again)

@@ -59,6 +59,17 @@ class Farewells(Recipient):
 
         self._outlet.send_farewell(channel, message, self.channel, outcome)
 
+    def end(self) -> int:
+        """
+        Wait for nothing any more.
+
+        @return: how many farewells no worker will hear.
+        """
+        unsaid = len(self.postponed)
+        self.postponed.clear()
+        self.counted, self.unheard = False, 0
+        return unsaid
+
     def say_postponed(self) -> None:
         """Try now what was to be tried again later."""
         postponed, self.postponed = self.postponed, set()

@@ -260,6 +260,7 @@ class Outlet:
         self._schedule(None)
         self._counts.disconnects_dropped += self._parking.clear()
         self._counts.parked_now = 0
+        self.held = self._behind = False
         if self._forget_again is not None and self._forget_again.active():
             self._forget_again.cancel()
         self._forget_again = None

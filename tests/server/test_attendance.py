@@ -540,6 +540,22 @@ def test_a_server_that_ends_without_workers_leaves_them_the_ends_of_its_connecti
     assert [name for name, _ in rig.worker.events] == ["websocket.disconnect"]
 
 
+def test_a_server_that_ended_without_workers_may_be_started_again() -> None:
+    workers = Workers()
+    rig = workers.rig
+    workers.go()
+    rig.connect().get()
+    rig.server.stopService()
+    rig.advance(12)
+    rig.server.startService()
+    rig.worker.channels = EVENTS
+    assert rig.server.workers_present is None
+    assert rig.connect().get().status() == 200
+    workers.come()
+    assert rig.server.workers_present is True
+    assert rig.connect().get().status() == 200
+
+
 def test_what_waits_when_workers_are_back_before_the_end_is_answered() -> None:
     workers = Workers()
     rig = workers.rig
