@@ -404,7 +404,7 @@ def test_processes_share_the_layer_of_the_site_where_they_can(tmp_path: Path) ->
     project = write_project(tmp_path, SETTINGS.replace('{"ROUTING"', layer))
     with running(project) as server:
         server.wait_until_it_serves()
-        said = "4 worker threads in a process that is replaced, channel layer 'default' ("
+        said = "4 worker threads in a process of their own, channel layer 'default' ("
         server.wait_until(lambda: said in server.log, "it says so")
         assert (tmp_path / "d" / "x.sock").exists()
 

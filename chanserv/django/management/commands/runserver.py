@@ -218,7 +218,8 @@ class Command(StaticfilesCommand):
 
     def _say_what_runs(self, layer: str) -> None:
         threads = f"{self._threads} worker thread{'' if self._threads == 1 else 's'}"
-        where = " in a process that is replaced" if self._role is _Role.FRONT else ""
+        own = "its" if self._threads == 1 else "their"
+        where = f" in a process of {own} own" if self._role is _Role.FRONT else ""
         self.stdout.write(f"chanserv {__version__}: {threads}{where}, channel layer {layer}")
         self.stdout.flush()
 
