@@ -63,3 +63,12 @@ def test_an_event_cannot_pass_for_another_workers() -> None:
     (event,) = sent(lambda log: log.info("x", worker=9, release="other", text="mine"))
     assert (event["worker"], event["release"]) == (3, "r7")
     assert formatEvent(event) == "[worker 3] x"
+
+
+def test_fields_that_a_log_has_for_itself_are_not_taken_from_another_process() -> None:
+    events: list[dict] = []
+    said = {"time": 1.0, "text": "x", "fields": {"log_flattened": {}, "log_io": True, "a": 1}}
+    relay(said, 3, "r7", events.append)
+    assert "log_flattened" not in events[0]
+    assert "log_io" not in events[0]
+    assert events[0]["a"] == 1
