@@ -18,29 +18,26 @@ An event may have to wait here, in the row of its channel, for one of two reason
 When workers are back, all that waits goes out in its order, as the channels have
 room, and what comes meanwhile goes behind it.
 
-What a layer refuses because its store is away is not tried again: the clients
-hear of it at once.  Only the end of a connection's memberships is, since
-nobody else would come back to that.
+What a layer refuses because its store is away is not tried again: see L{trips}.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
-from chanserv.errors import ChannelFull, ChannelLayerError, LayerUnavailable, WorkersAbsent
+from chanserv.errors import ChannelFull, ChannelLayerError, WorkersAbsent
 from chanserv.interfaces import IChannelLayer
 from chanserv.messages import Forget, Operation, SealedMessage, Send
-from chanserv.server.absence import Absence
 from chanserv.server.counts import Counts
 from chanserv.server.limits import Limits
 from chanserv.server.parking import Parked, Parking
 from chanserv.server.refusals import Refusals
+from chanserv.server.trips import Trips
 
 Sent = Callable[[ChannelLayerError | None], object]
 """Told what became of a send: its error, or L{None}."""
@@ -51,10 +48,6 @@ would say sooner that a worker has taken something."""
 
 LOOK_AFTER: Final = 0.5
 """Seconds between two looks at what has waited long enough for a worker."""
-
-FORGET_AGAIN_AFTER: Final = 5.0
-"""Seconds until a layer that was away is told again who has left: by then it is
-back, or nobody misses a message for it."""
 
 MAX_FAREWELLS: Final = 100_000
 """Ends of connections that wait for a worker, whatever else does.  Each is of a
@@ -101,18 +94,15 @@ class Outlet:
     def __init__(
         self, layer: IChannelLayer, clock: IReactorTime, limits: Limits, counts: Counts
     ) -> None:
-        self._layer = layer
         self._clock = clock
         self._limits = limits
         self._counts = counts
         self._outgoing: list[Outgoing] = []
         self._turned_away: list[Outgoing] = []
-        self._trips = 0
+        self._trips = Trips(layer, clock, self.forget)
         self._parking: Parking[Outgoing] = Parking(limits.parked_events, limits.parked_bytes)
         self._trying = False
         self._again: IDelayedCall | None = None
-        self._absence = Absence()
-        self._forget_again: IDelayedCall | None = None
         self._refusals = Refusals()
         self._behind = False
         self._stopped = False
@@ -197,7 +187,7 @@ class Outlet:
     @property
     def idle(self) -> bool:
         """Whether nothing waits here, and nothing is on its way to the layer."""
-        return not (self._outgoing or self._trips or self._parking)
+        return not (self._outgoing or self._trips.under_way or self._parking)
 
     @property
     def wait(self) -> float:
@@ -253,6 +243,7 @@ class Outlet:
     def start(self) -> None:
         """Begin, or begin anew."""
         self._stopped = False
+        self._trips.start()
 
     def stop(self) -> None:
         """Try nothing again; what is parked is dropped."""
@@ -261,9 +252,7 @@ class Outlet:
         self._counts.disconnects_dropped += self._parking.clear()
         self._counts.parked_now = 0
         self.held = self._behind = False
-        if self._forget_again is not None and self._forget_again.active():
-            self._forget_again.cancel()
-        self._forget_again = None
+        self._trips.stop()
 
     # To the layer.
 
@@ -276,53 +265,9 @@ class Outlet:
                     if self._park(one):
                         continue
                     self._refusals.say_full(error, self._clock.seconds())
-                if isinstance(error, LayerUnavailable) and isinstance(one.operation, Forget):
-                    self._remember(one.operation)
                 self._tell(one, error)
 
-        self._send_batch([one.operation for one in outgoing], arrived)
-
-    def _send_batch(
-        self,
-        operations: Sequence[Operation],
-        arrived: Callable[[list[ChannelLayerError | None]], None],
-    ) -> None:
-        def answered(errors: list[ChannelLayerError | None]) -> None:
-            self._trips -= 1
-            self._note_absence(errors)
-            arrived(errors)
-
-        def failed(failure: Failure) -> None:
-            error = failure.value
-            if not isinstance(error, ChannelLayerError):
-                self._log.failure("The channel layer failed on a batch", failure)
-                error = LayerUnavailable(f"the channel layer failed: {error}")
-            answered([error] * len(operations))
-
-        self._trips += 1
-        self._layer.send_batch(operations).addCallbacks(answered, failed).addErrback(
-            lambda failure: self._log.failure("Telling the outcome of a batch failed", failure)
-        )
-
-    def _note_absence(self, errors: Sequence[ChannelLayerError | None]) -> None:
-        now = self._clock.seconds()
-        if None in errors:
-            self._absence.taken(now)
-        for error in errors:
-            if isinstance(error, LayerUnavailable):
-                self._absence.refused(error, now)
-
-    def _remember(self, operation: Forget) -> None:
-        """Tell the layer later who has left."""
-        if self._stopped:
-            return
-        self._absence.remember(operation.channel)
-        if self._forget_again is None or not self._forget_again.active():
-            self._forget_again = self._clock.callLater(FORGET_AGAIN_AFTER, self._forget_all)
-
-    def _forget_all(self) -> None:
-        for channel in self._absence.recall():
-            self.forget(channel)
+        self._trips.send([one.operation for one in outgoing], arrived)
 
     def _tell(self, one: Outgoing, error: ChannelLayerError | None) -> None:
         if one.sent is None:
@@ -418,7 +363,7 @@ class Outlet:
         self._trying = True
         lot = self._parking.take_lot()
         operations = [entry.item.operation for entry in lot]
-        self._send_batch(operations, lambda errors: self._tried(lot, errors))
+        self._trips.send(operations, lambda errors: self._tried(lot, errors))
 
     def _tried(self, lot: list[Parked[Outgoing]], errors: list[ChannelLayerError | None]) -> None:
         """Keep what was tried in vain, and let go of the rest."""

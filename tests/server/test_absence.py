@@ -14,7 +14,7 @@ from chanserv.errors import LayerUnavailable
 from chanserv.layers.memory import MemoryChannelLayer
 from chanserv.messages import Delivery, Operation
 from chanserv.server.absence import CALM, MAX_UNFORGOTTEN, Absence
-from chanserv.server.outlet import FORGET_AGAIN_AFTER
+from chanserv.server.trips import FORGET_AGAIN_AFTER
 from tests.server.rig import HANDSHAKE, Rig, web
 
 
