@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from h2.errors import ErrorCodes
+from h2.settings import SettingCodes
 from hpack import Encoder
 from hyperframe.frame import (
     ContinuationFrame,
@@ -362,6 +363,40 @@ def test_no_frames_break_the_server(
     assert rig.counts.connections_open == 0
     assert not rig.server._context.recipients
     assert HTTP2Client(rig).get().status == 200
+
+
+# What a client asks of the server's memory.
+
+
+def test_compression_remembers_no_more_than_it_likes() -> None:
+    long = b"0123456789abcdef" * 60
+    answers = iter(range(1000))
+
+    def script(channel: str, message: dict[str, Any]) -> list[dict[str, Any]] | None:
+        if channel != "http.request":
+            return None
+        headers = [[b"x-%d" % number, long + b"%d" % next(answers)] for number in range(20)]
+        return [{"status": 200, "headers": headers, "content": b""}]
+
+    client = HTTP2Client(Rig(script))
+    client.h2.update_settings({SettingCodes.HEADER_TABLE_SIZE: 1_000_000})
+    client.turn()
+    for number in (19, 39, 59):
+        assert client.get().headers[b"x-19"] == long + b"%d" % number
+    assert client.h2.decoder.header_table_size <= 4096
+
+
+@settings(max_examples=50)
+@given(sizes=st.lists(st.sampled_from([0, 50, 100, 4096, 5000, 100_000]), max_size=6))
+def test_compression_follows_a_client_that_changes_its_mind(sizes: list[int]) -> None:
+    client = HTTP2Client(Rig())
+    before = client.get().headers
+    for size in sizes:
+        client.plain.send(made(SettingsFrame(0), settings={1: size}))
+    client.h2.decoder.max_allowed_table_size = max([4096, *sizes])
+    client.turn()
+    assert client.get().headers == before == client.get().headers
+    assert client.h2.decoder.header_table_size == min([4096, *sizes[-1:]])
 
 
 # Floods.
