@@ -11,7 +11,13 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from chanserv.worker.status import ConsumerTimes, WorkerState, WorkerStatus
+from chanserv.worker.status import (
+    MAX_CONSUMERS,
+    OTHER,
+    ConsumerTimes,
+    WorkerState,
+    WorkerStatus,
+)
 
 MAX_RELEASES: Final = 10
 """Releases of which the past is kept; the one whose last worker ended first is forgotten
@@ -22,6 +28,12 @@ first.  A supervisor lives through any number of deployments."""
 class _Release:
     counters: Counter[str] = field(default_factory=Counter)
     consumers: dict[str, ConsumerTimes] = field(default_factory=dict)
+
+    def times(self, name: str) -> ConsumerTimes:
+        """Where a consumer counts: each worker may have had others than those before it."""
+        if name not in self.consumers and len(self.consumers) >= MAX_CONSUMERS:
+            name = OTHER
+        return self.consumers.setdefault(name, ConsumerTimes())
 
 
 class Past:
@@ -47,7 +59,7 @@ class Past:
             del self._releases[next(iter(self._releases))]
         release.counters.update(last.counters)
         for name, times in last.consumers.items():
-            release.consumers.setdefault(name, ConsumerTimes()).merge(times)
+            release.times(name).merge(times)
 
     def statuses(self) -> list[WorkerStatus]:
         """

@@ -15,10 +15,13 @@ from typing import Final
 
 from chanserv.worker.counters import TeamCounters
 from chanserv.worker.runs import Ending, Run
-from chanserv.worker.status import MAX_CONSUMERS, ConsumerTimes, WorkerState, WorkerStatus
-
-OTHER: Final = "other"
-"""Under which consumers count that came after L{MAX_CONSUMERS} others."""
+from chanserv.worker.status import (
+    MAX_CONSUMERS,
+    OTHER,
+    ConsumerTimes,
+    WorkerState,
+    WorkerStatus,
+)
 
 # As plain names: to find one in its Enum takes a tenth of the time for all this.
 _EXPIRED: Final = Ending.EXPIRED

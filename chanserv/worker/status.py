@@ -22,6 +22,9 @@ MAX_CONSUMERS: Final = 500
 """Consumers that are told apart; what more there are count together, as C{other}.  A
 site has some dozens; this bounds one that makes functions as it goes."""
 
+OTHER: Final = "other"
+"""Under which consumers count that came after L{MAX_CONSUMERS} others."""
+
 
 class WorkerState(Enum):
     """What a worker does."""

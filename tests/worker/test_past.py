@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from chanserv.worker.past import MAX_RELEASES, Past
-from chanserv.worker.status import ConsumerTimes, WorkerState, WorkerStatus
+from chanserv.worker.status import (
+    MAX_CONSUMERS,
+    OTHER,
+    ConsumerTimes,
+    WorkerState,
+    WorkerStatus,
+)
 
 
 def ended(release: str, runs: int, **consumers: float) -> WorkerStatus:
@@ -47,3 +53,12 @@ def test_only_so_many_releases_are_kept_and_the_one_in_use_longest_unseen_goes()
     assert len(kept) == MAX_RELEASES
     assert kept["v0"] == 2
     assert "v1" not in kept
+
+
+def test_consumers_that_each_worker_makes_anew_do_not_pile_up() -> None:
+    past = Past()
+    for worker in range(3):
+        past.add(ended("v1", 1, **{f"made_{worker}_{one}": 0.1 for one in range(MAX_CONSUMERS)}))
+    (status,) = past.statuses()
+    assert len(status.consumers) == MAX_CONSUMERS + 1
+    assert status.consumers[OTHER].runs == 2 * MAX_CONSUMERS

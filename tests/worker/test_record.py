@@ -10,9 +10,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from chanserv.errors import ConsumeLater
 from chanserv.messages import Delivery, seal
 from chanserv.worker.counters import TeamCounters
-from chanserv.worker.record import OTHER, Record
+from chanserv.worker.record import Record
 from chanserv.worker.runs import Ending, Run
-from chanserv.worker.status import BUCKETS, MAX_CONSUMERS, WorkerState, WorkerStatus
+from chanserv.worker.status import BUCKETS, MAX_CONSUMERS, OTHER, WorkerState, WorkerStatus
 from tests.worker.fakes import PATIENCE
 from tests.worker.test_team import TeamTestCase
 
