@@ -33,7 +33,7 @@ from chanserv.ops.families import CHANNEL, COUNTS, FAMILIES, LAYER, MAILBOX, TEA
 from chanserv.ops.glance import Glance
 from chanserv.ops.snapshot import Snapshot
 from chanserv.worker import status
-from chanserv.worker.status import ConsumerTimes, WorkerStatus
+from chanserv.worker.status import ConsumerTimes, WorkerState, WorkerStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +127,15 @@ class FactsCollector(Collector):
         workers, past = self._facts.snapshot.workers, self._facts.snapshot.past
         if not workers and not past:
             return
-        for (state, release), number in Counter(
-            (worker.state.value, worker.release) for worker in workers
-        ).items():
-            self._add("chanserv_workers", number, state, release)
-        self._add("chanserv_worker_restarts_total", sum(worker.restarts for worker in workers))
+        # While a worker is replaced, two processes tell of one slot.
+        restarts = {one.slot: one.restarts for one in workers}
+        self._add("chanserv_worker_restarts_total", sum(restarts.values()))
         for release, those in _by_release(workers).items():
+            # In each state, so that none is 0 and not nothing: who asks whether it is
+            # 0 gets an answer.
+            states = Counter(one.state for one in those)
+            for state in WorkerState:
+                self._add("chanserv_workers", states[state], state.value, release)
             self._add("chanserv_worker_threads", sum(one.threads for one in those), release)
             self._add("chanserv_worker_threads_busy", sum(one.busy for one in those), release)
             oldest = max(one.oldest_run for one in those)

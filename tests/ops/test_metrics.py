@@ -149,6 +149,8 @@ def test_workers_of_one_release_add_up_with_those_that_are_gone() -> None:
                 worker("v2", threads=4, busy=1, oldest_run=3.0, restarts=2),
                 worker(
                     "v2",
+                    slot=2,
+                    restarts=3,
                     threads=4,
                     busy=2,
                     oldest_run=5.0,
@@ -166,13 +168,24 @@ def test_workers_of_one_release_add_up_with_those_that_are_gone() -> None:
     assert found["chanserv_workers", "running", "v2"] == 2
     assert found["chanserv_worker_threads_busy", "v2"] == 3
     assert found["chanserv_worker_oldest_run_seconds", "v2"] == 5.0
-    assert found["chanserv_worker_restarts_total",] == 2
+    assert found["chanserv_worker_restarts_total",] == 5
     assert found["chanserv_worker_dropped_total", "v2"] == 6
     assert found["chanserv_consumer_seconds_count", "site.a", "v2"] == 3
     assert found["chanserv_consumer_failures_total", "site.a", "v2"] == 1
     assert found["chanserv_consumer_seconds_sum", "site.a", "v1"] == 9.0
     # Those that are gone are no workers.
     assert ("chanserv_workers", "waiting", "v1") not in found
+
+
+def test_a_slot_counts_once_while_two_processes_have_it() -> None:
+    those = [worker("v1", restarts=2, state=WorkerState.DRAINING), worker("v2", restarts=2)]
+    assert samples(Facts(snapshot(workers=those)))["chanserv_worker_restarts_total",] == 2
+
+
+def test_that_no_worker_runs_is_a_number_and_not_an_absence() -> None:
+    found = samples(Facts(snapshot(workers=[worker("v1", state=WorkerState.WAITING)])))
+    assert found["chanserv_workers", "running", "v1"] == 0
+    assert found["chanserv_workers", "waiting", "v1"] == 1
 
 
 def test_it_says_how_the_layer_is() -> None:
