@@ -262,7 +262,7 @@ class HTTP2Connection(StreamSender):
 
     def left(self, stream: Stream) -> None:
         """C{stream} is over."""
-        self.streams.pop(stream.number, None)
+        super().left(stream)
         if not self.streams:
             self._watch()
 

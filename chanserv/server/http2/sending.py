@@ -13,6 +13,7 @@ answer that is ready does not stand behind the megabytes of another.
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from typing import Any, Final
 
 from twisted.internet.protocol import Protocol
@@ -111,7 +112,7 @@ class StreamSender(Protocol):
         self._pumping = True
         try:
             self._take_turns()
-            if self._held and self._release():
+            while self._held and self._release():
                 self._take_turns()
             self.flush()
         except Exception:
@@ -152,6 +153,22 @@ class StreamSender(Protocol):
             write_promptly(self.transport, data)
 
     # For its streams.
+
+    def left(self, stream: Stream) -> None:
+        """
+        C{stream} is over.
+
+        It is struck out wherever it waits: while its client reads nothing no turn
+        comes that would, and it may open others and take them back all the time.
+        """
+        self.streams.pop(stream.number, None)
+        if stream.scheduled:
+            stream.scheduled = False
+            with suppress(ValueError):
+                self._row.remove(stream)
+        if self._held:
+            with suppress(ValueError):
+                self._held.remove(stream)
 
     def is_crowded(self) -> bool:
         """Whether so many bodies are coming in that each gets less memory."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import io
+import weakref
 from typing import Any
 
 import pytest
@@ -409,6 +411,27 @@ def test_requests_wait_while_their_client_leaves_too_much_unread() -> None:
     assert client.answers[first].ended
     paths = [message["path"] for message in rig.worker.named("http.request")]
     assert paths == ["/first", "/0", "/2"]
+
+
+@pytest.mark.parametrize("waits", ["for others", "for its turn"])
+def test_nothing_is_kept_of_a_stream_that_is_taken_back_while_it_waits(waits: str) -> None:
+    rig = silent(limits=Limits(http2_unsent_bytes=400_000))
+    client = HTTP2Client(rig)
+    client.reading = False
+    if waits == "for others":
+        client.begin(fields())
+        client.turn()
+        rig.reply(reply_channels(rig)[0], {**OK, "content": bytes(200_000)})
+    number = client.begin(fields())
+    client.turn()
+    if waits == "for its turn":
+        client.transport.fill()
+        rig.reply(reply_channels(rig)[0], OK)
+    request = weakref.ref(client.transport.protocol.streams[number].request)
+    client.cancel(number)
+    client.turn()
+    gc.collect()
+    assert request() is None
 
 
 def test_a_refused_request_that_has_waited_hears_of_it() -> None:
