@@ -99,6 +99,11 @@ class LookoutTestCase(SynchronousTestCase):
         self.assertIn('chanserv_log_events_total{level="error"} 2.0', self.page(lookout))
         self.flushLoggedErrors()
 
+    def test_levels_that_nothing_was_logged_with_are_there_too(self):
+        page = self.page(self.started())
+        for level in ("debug", "info", "warn", "error", "critical"):
+            self.assertRegex(page, f'chanserv_log_events_total{{level="{level}"}} [0-9]')
+
     def test_many_who_ask_at_once_cost_one_look_at_the_layer(self):
         lookout = self.started()
         self.layer.silence = Deferred()
