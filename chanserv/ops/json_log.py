@@ -29,6 +29,9 @@ are much longer, and then nothing is left at all."""
 MAX_FIELDS: Final = 50
 """Fields of one event besides the common ones; ours have fewer than ten."""
 
+MAX_BITS: Final = 64
+"""Bits of a number from which on it is written as text."""
+
 _LOGGERS: Final = {"log_legacy": "twisted"}
 """What Twisted logs in its older way is of no place that it names."""
 
@@ -157,8 +160,11 @@ def _traceback(event: LogEvent) -> str:
 
 def _plain(value: Any) -> Any:
     """C{value} as JSON has it; as text, where it has no such thing."""
-    if value is None or isinstance(value, bool | int):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, int):
+        # Python writes none of some thousand digits, and other programs read fewer.
+        return value if value.bit_length() < MAX_BITS else hex(value)[:MAX_TEXT]
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, bytes):

@@ -54,6 +54,15 @@ def test_a_line_has_time_level_logger_and_message_first_and_then_the_fields() ->
     }
 
 
+def test_a_number_that_no_program_reads_is_text() -> None:
+    found = written(
+        lambda logger: logger.info("well", large=2**63 - 1, larger=2**63, most=10**9999)
+    )
+    assert found["large"] == 2**63 - 1
+    assert found["larger"] == "0x8000000000000000"
+    assert found["most"].startswith("0x")
+
+
 def test_the_time_is_in_utc() -> None:
     assert iso_time(0.0625) == "1970-01-01T00:00:00.062Z"
     assert iso_time(None).startswith("20")
