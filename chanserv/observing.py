@@ -90,7 +90,9 @@ def tell_of_replacements(service: ChanservService, summary: str) -> None:
 
     def replaced(succeeded: bool) -> None:
         failed = "" if succeeded else "; the last replacement of workers failed, see the log"
-        service.notices.ready(summary + failed)
+        # One that a stop has given up is nothing to be ready after.
+        if service.running:
+            service.notices.ready(summary + failed)
 
     supervisor.on_replacing = lambda: service.notices.reloading("replacing workers")
     supervisor.on_replaced = replaced

@@ -14,7 +14,8 @@ RUNNING = WorkerStatus(0, 7, WorkerState.RUNNING, blocked=61.0)
 
 
 def service(**parts: Any) -> Any:
-    return SimpleNamespace(**{"server": None, "team": None, "supervisor": None, **parts})
+    empty = {"server": None, "team": None, "supervisor": None, "running": True}
+    return SimpleNamespace(**{**empty, **parts})
 
 
 class Told:
@@ -59,6 +60,14 @@ def test_systemd_hears_when_a_replacement_begins_and_how_it_ended() -> None:
         "reloading: replacing workers",
         "ready: mysite; the last replacement of workers failed, see the log",
     ]
+
+
+def test_systemd_does_not_hear_that_a_process_is_ready_which_stops() -> None:
+    told, supervisor = Told(), SimpleNamespace(on_replacing=None, on_replaced=None)
+    stopping = service(supervisor=supervisor, notices=told, running=False)
+    tell_of_replacements(stopping, "mysite")
+    supervisor.on_replaced(False)
+    assert told.said == []
 
 
 def test_without_a_supervisor_there_is_nothing_to_hear() -> None:
