@@ -258,9 +258,8 @@ class ChanservService(Service):
             self.answers.start()
         if self.server is not None:
             self.server.startService()
-        gatherResults([one.listening for one in self.listeners if one.listening]).addCallback(
-            self._listens
-        )
+        listening = [one.listening for one in self.listeners if one.listening]
+        gatherResults(listening).addCallback(self._listens).addErrback(self._never_ready)
 
     def _follow_rotation(
         self, reopen: Callable[[], None], call_from_thread: Callable[..., object]
@@ -318,7 +317,10 @@ class ChanservService(Service):
         if self.running:
             maybeDeferred(self.layer.global_statistics).addCallbacks(
                 self._answers, failed
-            ).addErrback(lambda failure: self._log.failure("The ready line failed", failure))
+            ).addErrback(self._never_ready)
+
+    def _never_ready(self, failure: Failure) -> None:
+        self._log.failure("The ready line failed", failure)
 
     def _say_away(self, why: str) -> None:
         self._log.warn(
@@ -332,7 +334,8 @@ class ChanservService(Service):
         if self.supervisor is None:
             self._say_ready()
         else:
-            self.supervisor.when_working().addCallback(lambda _: self._say_ready())
+            working = self.supervisor.when_working().addCallback(lambda _: self._say_ready())
+            working.addErrback(self._never_ready)
 
     def _say_ready(self) -> None:
         if self.running:

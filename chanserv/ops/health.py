@@ -12,8 +12,6 @@ from twisted.internet.defer import Deferred, succeed
 from chanserv.ops.pulse import Pulse
 from chanserv.worker.status import WorkerState, WorkerStatus
 
-_ALIVE = (WorkerState.RUNNING,)
-
 
 class Readiness:
     """
@@ -52,7 +50,7 @@ class Readiness:
     def _all(self, problem: str) -> list[str]:
         reasons = [problem] if problem else []
         workers = self._workers()
-        if any(worker.state in _ALIVE for worker in workers) or self._present():
+        if any(worker.state is WorkerState.RUNNING for worker in workers) or self._present():
             return reasons
         if workers:
             states = ", ".join(sorted({worker.state.value for worker in workers}))

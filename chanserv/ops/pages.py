@@ -67,7 +67,8 @@ class Pages(Resource):
             finish((500, _TEXT, b"This page cannot be shown: the log says why.\n"))
 
         request.notifyFinish().addErrback(gone.append)
-        self._answer(request).addCallback(finish).addErrback(failed)
+        answering = self._answer(request).addCallback(finish).addErrback(failed)
+        answering.addErrback(lambda failure: self._log.failure("Nor can this be said", failure))
         return NOT_DONE_YET
 
     def _answer(self, request: Any) -> Deferred[Answer]:
