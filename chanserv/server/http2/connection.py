@@ -101,7 +101,8 @@ class HTTP2Connection(StreamSender):
         except ConnectionBroken as problem:
             self._break(problem.code, problem.reason)
         except ProtocolError as problem:
-            self._break(problem.error_code, str(problem))
+            # Its text may be the number of a stream alone, or a header of 60 KB.
+            self._break(problem.error_code, f"{type(problem).__name__}: {problem!s:.200}")
         except Exception:
             self._log.failure("A frame could not be read")
             self.abort()
@@ -166,10 +167,10 @@ class HTTP2Connection(StreamSender):
         now = self.context.clock.seconds()
         spent = cost(frame)
         if frame.stream not in self.streams and (
-            frame.kind == Kind.DATA
+            frame.kind in (Kind.DATA, Kind.RST_STREAM)
             or (frame.kind == Kind.HEADERS and frame.stream <= self._last_stream)
         ):
-            spent += 1  # it is for a stream that is over, and answered with a reset
+            spent += 1  # it is for a stream that is over, and moves nothing
         if spent and not self.control.spend(spent, now):
             self._flooded("control frames")
         if frame.kind == Kind.PUSH_PROMISE:

@@ -316,6 +316,21 @@ def test_who_breaks_the_protocol_is_told_and_disconnected(name: str) -> None:
     assert len(rig.disconnects()) == len(reply_channels(rig))
 
 
+def test_what_the_log_says_of_it_is_words_and_not_many() -> None:
+    with capturedLogs() as log:
+        client = HTTP2Client(silent())
+        client.raw(request_frame(9) + request_frame(7))
+        client = HTTP2Client(silent())
+        client.ask(fields(b"/", b"POST", (b"content-length", b"x" * 20_000)))
+    assert client.code == ErrorCodes.PROTOCOL_ERROR
+    reasons = [event["reason"] for event in log if "reason" in event]
+    assert [reason.partition(":")[0] for reason in reasons] == [
+        "StreamIDTooLowError",
+        "ProtocolError",
+    ]
+    assert max(map(len, reasons)) < 300
+
+
 @pytest.mark.parametrize(
     "begin", [b"", PingFrame(0).serialize(), made(SettingsFrame(0), flags={"ACK"})]
 )
@@ -524,11 +539,16 @@ def test_streams_too_many_again_and_again_are_a_flood() -> None:
     assert client.code == ErrorCodes.ENHANCE_YOUR_CALM
 
 
-def test_data_for_a_stream_that_is_over_are_a_flood() -> None:
+@pytest.mark.parametrize(
+    "frame",
+    [made(DataFrame(1), data=b"x"), made(RstStreamFrame(1), error_code=8)],
+    ids=["data", "resets"],
+)
+def test_frames_for_a_stream_that_is_over_are_a_flood(frame: bytes) -> None:
     rig = Rig(limits=Limits(http2_control_frames=50))
     client = HTTP2Client(rig)
     client.raw(request_frame(1, "END_HEADERS") + made(RstStreamFrame(1), error_code=8))
-    flood(client, made(DataFrame(1), data=b"x"), 60)
+    flood(client, frame, 60)
     assert client.code == ErrorCodes.ENHANCE_YOUR_CALM
 
 
