@@ -39,6 +39,7 @@ class Tallies:
     def __init__(self) -> None:
         self._seen: dict[Key, Numbers] = {}
         self._sums: dict[Key, Numbers] = {}
+        self._counted: dict[Key, float] = {}
         self._steps: deque[tuple[float, dict[Key, Numbers]]] = deque(maxlen=MAX_STEPS)
 
     def add(self, sample: Sample) -> None:
@@ -56,14 +57,21 @@ class Tallies:
             seen[source] = numbers
             for key in keys:
                 self._sums[key] = _sum(self._sums.get(key), change)
+                self._counted[key] = sample.at
         # Of those who did not answer this time, what they have said is still known.
         for source, numbers in self._seen.items():
             if source not in seen and source[1] in sample.processes:
                 seen[source] = numbers
         self._seen = seen
+        self._forget(sample.at - LONGEST)
         self._steps.append((sample.at, dict(self._sums)))
         while len(self._steps) > 2 and self._steps[0][0] < sample.at - LONGEST:
             self._steps.popleft()
+
+    def _forget(self, oldest: float) -> None:
+        """Leave out whom nobody has told of since C{oldest}: each deployment brings others."""
+        for key in [key for key, at in self._counted.items() if at < oldest]:
+            del self._counted[key], self._sums[key]
 
     def change(self, key: Key, seconds: float) -> tuple[Numbers, float]:
         """

@@ -154,6 +154,20 @@ def test_of_processes_that_are_gone_nothing_is_kept_to_compare_with() -> None:
     assert tallies._seen == {}
 
 
+def test_workers_that_have_been_replaced_are_forgotten() -> None:
+    tallies = tallied(
+        *(working(at, 0.1, pid=at // 10, started=BEGAN + at // 10 * 10) for at in range(1000))
+    )
+    assert len([key for key in tallies._sums if key[0] == "worker"]) <= LONGEST / 10 + 1
+    assert tallies.times(BLUE, 60).runs == 6
+
+
+def test_one_that_comes_back_after_it_was_forgotten_is_new() -> None:
+    gone = [a_sample(at) for at in range(101, 170)]
+    tallies = tallied(serving(100, 5000), *gone, serving(170, 5100), serving(171, 5101))
+    assert tallies.change(REQUESTS, 60)[0] == (1,)
+
+
 # Quantiles
 
 
