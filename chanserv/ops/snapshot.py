@@ -102,11 +102,26 @@ class Snapshot:
                 known[name] = _readable(known.get(name, ()))
             known["channels"] = tuple(map(str, known.get("channels", ())))
             known["host"], known["pid"] = str(known["host"]), int(known["pid"])
+            for name, kind in _KINDS.items():
+                if known.get(name) is not None:
+                    known[name] = kind(known[name])
             if known.get("counts") is not None:
                 known["counts"] = {name: int(count) for name, count in known["counts"].items()}
             return cls(**known)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"this is not the status of a process: {error}") from error
+
+
+_KINDS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "version": str,
+    "release": str,
+    "started": float,
+    "uptime": float,
+    "layer": str,
+    "round_trip": float,
+    "mailbox": str,
+}
+"""What the plain fields of a L{Snapshot} are: whoever shows one computes with them."""
 
 
 def sum_of(status: WorkerStatus) -> ConsumerTimes:

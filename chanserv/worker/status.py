@@ -9,7 +9,7 @@ channel layer as part of a message.  So L{WorkerStatus.as_dict} has plain values
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from typing import Any, Final
@@ -147,13 +147,33 @@ class WorkerStatus:
                 name: _times(row) for name, row in dict(known.get("consumers", {})).items()
             }
             known["channels"] = tuple(map(str, known.get("channels", ())))
+            known["counters"] = {
+                name: int(count) for name, count in dict(known.get("counters", {})).items()
+            }
+            for name, kind in _KINDS.items():
+                if name in known:
+                    known[name] = kind(known[name])
             return cls(**known)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"this is not the status of a worker: {error}") from error
+
+
+_KINDS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "slot": int,
+    "pid": int,
+    "release": str,
+    "threads": int,
+    "busy": int,
+    "oldest_run": float,
+    "blocked": float,
+    "started": float,
+    "restarts": int,
+}
+"""What the plain fields of a L{WorkerStatus} are: whoever shows one computes with them."""
 
 
 def _times(row: Sequence[Any]) -> ConsumerTimes:
     runs, failures, seconds, *buckets = row
     if len(buckets) != len(BUCKETS) + 1:
         raise ValueError(f"a consumer has {len(buckets)} counts of times, not {len(BUCKETS) + 1}")
-    return ConsumerTimes(runs, failures, seconds, buckets)
+    return ConsumerTimes(int(runs), int(failures), float(seconds), [int(one) for one in buckets])

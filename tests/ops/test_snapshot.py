@@ -11,7 +11,7 @@ from chanserv import __version__
 from chanserv.messages import seal
 from chanserv.ops.snapshot import OF_INTERFACE_SERVERS, Process, Snapshot, sum_of
 from chanserv.server.counts import Counts
-from chanserv.worker.status import ConsumerTimes, WorkerState, WorkerStatus
+from chanserv.worker.status import BUCKETS, ConsumerTimes, WorkerState, WorkerStatus
 
 
 def worker(slot=1, **consumers):
@@ -113,6 +113,21 @@ def test_a_worker_as_only_a_later_version_knows_it_is_left_out() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
+        {"busy": "all"},
+        {"oldest_run": None},
+        {"counters": {"runs": "many"}},
+        {"consumers": {"a": ["many"] + [0] * (len(BUCKETS) + 3)}},
+    ],
+)
+def test_a_worker_that_nobody_could_compute_with_is_left_out(wrong) -> None:
+    plain = process(workers=lambda: [worker(1), worker(2)]).now().as_dict()
+    plain["workers"][0].update(wrong)
+    assert [one.slot for one in Snapshot.from_dict(plain).workers] == [2]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
         {},
         {"host": "here"},
         {"host": "here", "pid": "many"},
@@ -120,6 +135,8 @@ def test_a_worker_as_only_a_later_version_knows_it_is_left_out() -> None:
         {"host": "here", "pid": 1, "counts": {"requests": "many"}},
         {"host": "here", "pid": 1, "counts": 7},
         {"host": "here", "pid": 1, "channels": 7},
+        {"host": "here", "pid": 1, "uptime": "long"},
+        {"host": "here", "pid": 1, "round_trip": [1]},
     ],
 )
 def test_what_is_no_status_is_refused(wrong) -> None:
