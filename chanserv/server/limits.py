@@ -133,7 +133,7 @@ class Limits:
     http2_control_frames: int = 1000
     """Frames that bring no request forward, such as pings and settings, that an
     HTTP/2 client may send in one go; a thirtieth of it more each second, and
-    one for each 2 KB sent to it.  Past it the connection is closed."""
+    one for each 256 bytes sent to it.  Past it the connection is closed."""
 
     http2_resets: int = 1000
     """Requests that an HTTP/2 client may take back in one go, and a thirtieth of it

@@ -25,10 +25,10 @@ SETTINGS_A_TOKEN: Final = 10
 """Settings in one frame that cost as much as a frame: each takes a microsecond,
 and a frame has room for thousands."""
 
-SENT_A_TOKEN: Final = 2048
-"""Bytes of responses for which a client may send one frame more: to make room for
-the next ones, twice for every 16 KB in the least case, and with small steps
-eight times."""
+SENT_A_TOKEN: Final = 256
+"""Bytes of responses for which a client may send one frame more, to make room for
+the next ones.  Clients do so twice for every 16 KB, and those with a window of a
+kilobyte, which is all that a small device may have, for every half of it."""
 
 _SETTING: Final = 6
 """Bytes of one setting."""

@@ -468,9 +468,9 @@ def test_many_settings_in_one_frame_count_as_many() -> None:
     assert client.code == ErrorCodes.ENHANCE_YOUR_CALM
 
 
-@pytest.mark.parametrize("step", [8192, 65_536])
+@pytest.mark.parametrize("step", [512, 8192, 65_536])
 def test_who_reads_much_may_open_its_windows_often(step: int) -> None:
-    body = bytes(1_000_000)
+    body = bytes(min(1_000_000, 600 * step))
     rig = Rig(
         lambda channel, message: (
             [{"status": 200, "headers": [], "content": body}] if channel == "http.request" else None
@@ -487,6 +487,22 @@ def test_who_reads_much_may_open_its_windows_often(step: int) -> None:
         client.turn()
         assert client.code is None
     assert client.answers[number].body == body
+
+
+def test_who_opens_a_window_byte_by_byte_is_a_flood() -> None:
+    answer = {**OK, "content": bytes(100_000)}
+    rig = Rig(
+        lambda channel, message: [answer] if channel == "http.request" else None,
+        limits=Limits(http2_control_frames=20),
+    )
+    client = HTTP2Client(rig, window=1)
+    client.reading = False
+    number = client.begin(fields())
+    for _ in range(30):
+        client.h2.increment_flow_control_window(1, number)
+        client.turn()
+    assert 15 < len(client.answers[number].body) < 25
+    assert client.code == ErrorCodes.ENHANCE_YOUR_CALM
 
 
 def test_opening_streams_and_taking_them_back_is_a_flood() -> None:
