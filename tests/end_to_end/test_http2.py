@@ -289,7 +289,7 @@ def test_a_client_that_does_not_speak_it_is_told_so(site: Site) -> None:
 
 
 def test_a_stop_loses_no_request_that_was_taken(start: Start) -> None:
-    server = start("--threads=9", "--drain=1")
+    server = start("--threads=9", "--drain=1", "--drain-timeout=60")
     with browserlike(server) as client:
         first = client.get("/")
         client.until(first)
