@@ -188,6 +188,7 @@ class WebSocketSession(Recipient):
 
     def resume_reads(self) -> None:
         """Read on."""
+        self.heard = self.context.clock.seconds()  # its silence counts from now on
         if self.socket is not None:
             self.socket.resume_reads()
 
@@ -418,7 +419,7 @@ class WebSocketSession(Recipient):
         if now >= self._expires:
             self.close(GOING_AWAY)
             return
-        if self._pinged and self.heard >= self._pinged:
+        if self._pinged and (self.heard >= self._pinged or self._is_kept_waiting()):
             self._pinged = 0.0
         if self._pinged:
             if now >= self._pinged + limits.ping_timeout:
@@ -430,6 +431,10 @@ class WebSocketSession(Recipient):
             if self.socket is not None:
                 self.socket.ping()
         self._schedule()
+
+    def _is_kept_waiting(self) -> bool:
+        """Whether the client may have answered, and is not read for its workers' sake."""
+        return self._events.reads_paused and not self.holds_back()
 
     # The server's stop.
 

@@ -823,6 +823,41 @@ def test_a_client_that_answers_pings_stays() -> None:
     assert not client.gone
 
 
+def test_a_client_that_is_not_read_since_workers_are_slow_is_not_silent() -> None:
+    limits = Limits(ping_interval=20, ping_timeout=10, held_events=2)
+    rig = Rig(accepting, limits=limits)
+    client = opened(rig)
+    rig.worker.settling = False
+    for _ in range(5):
+        client.send(frame(b"hello"))
+    assert not client.transport.reading
+    rig.advance(200)
+    assert not client.gone
+    assert {opcode for opcode, _ in frames(client.take())} == {9}, "proxies are to see it live"
+    rig.worker.settling = True
+    for delivery in rig.worker.open:
+        delivery.settle()
+    rig.turn()
+    assert client.transport.reading
+    rig.advance(9)
+    assert not client.gone
+    rig.advance(22)
+    assert client.transport.lost == "aborted"
+
+
+def test_a_client_that_writes_and_does_not_read_is_silent() -> None:
+    limits = Limits(ping_interval=20, ping_timeout=10, held_events=2)
+    rig = Rig(accepting, limits=limits)
+    client = opened(rig)
+    client.transport.fill()
+    rig.worker.settling = False
+    for _ in range(5):
+        client.send(frame(b"hello"))
+    assert not client.transport.reading
+    rig.advance(40)
+    assert client.transport.lost == "aborted"
+
+
 def test_a_client_that_talks_is_not_pinged() -> None:
     rig = Rig(accepting, limits=Limits(ping_interval=20))
     client = opened(rig)
