@@ -211,9 +211,13 @@ class HTTPConnection(RequestReader):
         if self.phase in (Phase.LINGERING, Phase.CLOSING, Phase.GONE):
             return
         self.context.counts.bad_requests += 1
+        client, request_id = self.client, b""
+        if self.requests:
+            # As far as it has got it knows more than its connection.
+            client, request_id = self.requests[0].origin.client, self.requests[0].request_id
         self._log.info(
             "Refused a request of {client}: {status}, {reason}",
-            client=self.client,
+            client=client,
             status=status,
             reason=reason,
         )
@@ -221,13 +225,13 @@ class HTTPConnection(RequestReader):
         if status == 426:
             headers.append((b"Sec-WebSocket-Version", b"13"))
             headers.append((b"Upgrade", b"websocket"))
-        self._write_last(plain_response(status, reason, headers))
-        self._log_refusal(status)
+        self._write_last(plain_response(status, reason, headers), request_id)
+        self._log_refusal(status, client, request_id)
         for request in self.requests:
             request.connectionLost(connectionDone)
         self.requests.clear()
 
-    def _log_refusal(self, status: int) -> None:
+    def _log_refusal(self, status: int, client: Address | None, request_id: bytes) -> None:
         log = self.context.access_log
         if log is None:
             return
@@ -237,7 +241,7 @@ class HTTPConnection(RequestReader):
         elif self.requests:
             request = self.requests[0]
             line = b"%b %b %b" % (request.method, request.uri, request.clientproto)
-        log.add(self.client[0] if self.client else "-", line, status, None)
+        log.add(client[0] if client else "-", line, status, None, request_id=request_id)
 
     # For its request.
 
@@ -364,9 +368,9 @@ class HTTPConnection(RequestReader):
         self.context.timeouts.after(self, self.context.limits.send_timeout)
         self.loseConnection()
 
-    def _write_last(self, response: Response) -> None:
+    def _write_last(self, response: Response, request_id: bytes = b"") -> None:
         """Write an answer after which nothing is read."""
-        self.context.sign(response)
+        self.context.sign(response, request_id)
         settle_length(response, b"GET")
         head = head_bytes(
             response, date=self.context.date_line(), chunked=False, connection=b"close"

@@ -307,6 +307,17 @@ class TestServer:
         assert (message["client"], message["scheme"]) == (["1.2.3.4", 0], "wss")
         assert [line.split()[0] for line in out.getvalue().splitlines()] == ["1.2.3.4"] * 2
 
+    def test_so_is_a_request_that_the_server_refuses(self) -> None:
+        out = io.StringIO()
+        rig = self.rig(access_log=out, request_ids=True)
+        handshake = HANDSHAKE.replace(b"Version: 13", b"Version: 12")
+        client = rig.connect(self.PEER).send(handshake + self.FORWARDED + b"\r\n")
+        rig.advance(1)
+        status, headers, _ = client.response()
+        assert status == 426
+        assert out.getvalue().startswith("1.2.3.4 - - ")
+        assert out.getvalue().endswith(f' "{headers[b"x-request-id"].decode()}"\n')
+
     @pytest.mark.parametrize("peer", [IPv6Address("TCP", "::ffff:10.0.0.1", 1), UNIXAddress("")])
     def test_proxies_come_by_other_ways_too(self, peer: object) -> None:
         rig = self.rig()

@@ -210,7 +210,7 @@ class Stream:
         self.context.counts.bad_requests += 1
         self._log.info(
             "Refused a request of {client}: {status}, {reason}",
-            client=self.client,
+            client=self.request.origin.client,
             status=status,
             reason=reason,
         )
