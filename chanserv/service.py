@@ -24,20 +24,20 @@ from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
 from chanserv import __version__
-from chanserv.config import Config, OnlyThisProcess
 from chanserv.errors import LayerUnavailable
-from chanserv.front import add_interface_server
 from chanserv.interfaces import IChannelLayer
 from chanserv.layers.from_spec import make_layer
 from chanserv.layers.reach import keeps_a_roll, within_process
 from chanserv.layers.redis.server_options import without_secrets
-from chanserv.observing import lookout_of, process_of, tell_of_replacements
 from chanserv.ops.ask import Answers
 from chanserv.ops.lookout import Lookout
 from chanserv.ops.snapshot import Process
 from chanserv.ops.stuck import StuckWatch
 from chanserv.ops.systemd import Notices
-from chanserv.processes import check_mark, layer_to_supervise, make_supervisor, with_release
+from chanserv.running.config import Config, OnlyThisProcess
+from chanserv.running.front import add_interface_server
+from chanserv.running.observing import lookout_of, process_of, tell_of_replacements
+from chanserv.running.workers import check_mark, layer_to_supervise, make_supervisor, with_release
 from chanserv.server import InterfaceServer
 from chanserv.server.access_log import AccessLog
 from chanserv.server.listener import Listener

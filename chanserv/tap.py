@@ -1,7 +1,7 @@
 """
 The command line: C{twistd chanserv} and C{twist chanserv}.
 
-What each option takes and is for stands in L{chanserv.options}.
+What each option takes and is for stands in L{chanserv.options.table}.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from twisted.application.service import IService
 from twisted.python import usage
 
 from chanserv import __version__
-from chanserv.config import DEFAULT_ENDPOINT, Config
-from chanserv.daphne_options import (
+from chanserv.errors import ConfigurationError
+from chanserv.ops.json_log import log_as_json
+from chanserv.ops.systemd import Notices
+from chanserv.options.daphne import (
     FORMER_NAMES,
     SHORT,
     WAYS_OUT,
@@ -25,12 +27,12 @@ from chanserv.daphne_options import (
     our_options,
     refusal,
 )
-from chanserv.errors import ConfigurationError
-from chanserv.foreground import heed_further_signals
-from chanserv.ops.json_log import log_as_json
-from chanserv.ops.systemd import Notices
-from chanserv.options import CHOICES, FLAG, Choice, help_lines
-from chanserv.processes import folder_to_work_in, heed_hangups
+from chanserv.options.help import help_lines
+from chanserv.options.kinds import FLAG
+from chanserv.options.table import CHOICES, Choice
+from chanserv.running.config import DEFAULT_ENDPOINT, Config
+from chanserv.running.foreground import heed_further_signals
+from chanserv.running.workers import folder_to_work_in, heed_hangups
 from chanserv.server.limits import Limits
 from chanserv.server.proxies import DEFAULT_TRUSTED, TrustedProxies
 from chanserv.service import make_service

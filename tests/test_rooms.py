@@ -21,19 +21,10 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("server", "worker"),
     ("supervision", "ops"),
     ("django",),
-    ("site", "config"),
-    (
-        "daphne_options",
-        "service",
-        "options",
-        "tap",
-        "foreground",
-        "processes",
-        "observing",
-        "front",
-        "child",
-        "__main__",
-    ),
+    ("site",),
+    ("running", "service"),
+    ("options",),
+    ("tap", "__main__"),
 )
 """A room imports only rooms of the rows above its own.  Rooms of one row keep
 apart, save for the exceptions below."""
@@ -41,25 +32,11 @@ apart, save for the exceptions below."""
 TOGETHER: tuple[frozenset[str], ...] = (
     frozenset({"errors", "names", "formats", "messages"}),
     frozenset({"layers.from_spec", "layers.blocking"}),
-    frozenset(
-        {
-            "daphne_options",
-            "service",
-            "options",
-            "tap",
-            "foreground",
-            "processes",
-            "observing",
-            "front",
-            "child",
-        }
-    ),
+    frozenset({"running", "service"}),
 )
 """Neighbours in a row that do know each other."""
 
-NEVER = frozenset(
-    {("django", "server"), ("django", "service"), ("django", "tap"), ("django", "foreground")}
-)
+NEVER = frozenset({("django", "server"), ("django", "service"), ("django", "tap")})
 """(room, room) pairs that stay apart whatever their rows: a site's code runs on
 workers, where there is no interface server."""
 
@@ -74,19 +51,13 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("chanserv.django.development", "service"): (
         "behind runserver stands a whole server in one process"
     ),
-    ("chanserv.django.development", "foreground"): "it stops in the same way",
-    ("chanserv.django.development", "config"): "so does a supervisor of its workers",
-    ("chanserv.django.development", "processes"): "so does a supervisor of its workers",
-    ("chanserv.django.development_worker", "child"): "it is a worker process of runserver",
+    ("chanserv.django.development", "running"): "so does a supervisor of its workers",
+    ("chanserv.django.development_worker", "running"): "it is a worker process of runserver",
     ("chanserv.django.development_worker", "site"): "it is a worker process of runserver",
-    ("chanserv.django.development_worker", "config"): "it is a worker process of runserver",
     ("chanserv.django.management.commands.runworker", "service"): (
         "it is what twistd chanserv --no-listen is"
     ),
-    ("chanserv.django.management.commands.runworker", "config"): (
-        "it is what twistd chanserv --no-listen is"
-    ),
-    ("chanserv.django.management.commands.runworker", "foreground"): (
+    ("chanserv.django.management.commands.runworker", "running"): (
         "it is what twistd chanserv --no-listen is"
     ),
 }

@@ -16,11 +16,11 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from chanserv.config import Config
 from chanserv.core.defaults import PROCESSES_GROUP, WORKERS_GROUP
 from chanserv.errors import ConfigurationError, LayerUnavailable
 from chanserv.layers import MemoryChannelLayer
 from chanserv.ops.ask import Answers
+from chanserv.running.config import Config
 from chanserv.server.endpoints import LISTEN_BACKLOG
 from chanserv.server.listener import CannotStart, Listener, _url_of
 from chanserv.service import (

@@ -10,15 +10,9 @@ from hypothesis import strategies as st
 from twisted.python.usage import Options as AnyOptions
 from twisted.python.usage import UsageError
 
-from chanserv.config import Config
-from chanserv.options import (
-    CHOICES,
-    read_count,
-    read_duration,
-    read_size,
-    show_duration,
-    show_size,
-)
+from chanserv.options.kinds import read_count, read_duration, read_size, show_duration, show_size
+from chanserv.options.table import CHOICES
+from chanserv.running.config import Config
 from chanserv.server.limits import Limits
 from chanserv.tap import Options
 

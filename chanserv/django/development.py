@@ -32,17 +32,17 @@ from urllib.parse import urlencode
 from django.conf import settings
 from twisted.internet.endpoints import AdoptedStreamServerEndpoint
 
-from chanserv.config import Config
 from chanserv.core.capacity import rule_pairs
 from chanserv.django.application import DjangoApplication
 from chanserv.django.console import show_warnings
 from chanserv.django.layers import channel_layers
-from chanserv.foreground import heed_further_signals
 from chanserv.layers.blocking import face_of
 from chanserv.layers.from_spec import make_layer
 from chanserv.layers.reach import keeps_a_roll, within_process
 from chanserv.layers.url_options import SINGLE
-from chanserv.processes import make_supervisor
+from chanserv.running.config import Config
+from chanserv.running.foreground import heed_further_signals
+from chanserv.running.workers import make_supervisor
 from chanserv.server import InterfaceServer
 from chanserv.server.access_log import AccessLog, quoted
 from chanserv.server.endpoints import LISTEN_BACKLOG

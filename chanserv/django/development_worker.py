@@ -20,13 +20,13 @@ from django.core.management.base import CommandError
 from django.core.management.color import color_style, no_style
 from django.utils import autoreload
 
-from chanserv.child import Worker, find_code, main
 from chanserv.django.console import show_warnings
 from chanserv.errors import ConfigurationError
+from chanserv.running.child import Worker, find_code, main
 from chanserv.site import load_site
 
 if TYPE_CHECKING:
-    from chanserv.config import Config
+    from chanserv.running.config import Config
 
 
 class DevelopmentWorker(Worker):

@@ -79,7 +79,7 @@ class Supervisor(Service):
         @param release: the label of the code that workers run.
         @param threads: how many each has.
         @param folder: the directory that workers run in; L{None} for this one's.
-        @param command: what is run; without it, C{chanserv.child} by this Python.
+        @param command: what is run; without it, C{chanserv.running.child} by this Python.
         @param child_fds: the descriptors of each worker, as L{CHILD_FDS} has them.
         @param chance: gives numbers from 0 to 1.
         """
@@ -336,7 +336,7 @@ class Supervisor(Service):
         self._started.pop(number, None)
 
 
-def child_command(module: str = "chanserv.child") -> tuple[str, ...]:
+def child_command(module: str = "chanserv.running.child") -> tuple[str, ...]:
     """What runs a worker: this Python, with the options that it was given."""
     import subprocess
 

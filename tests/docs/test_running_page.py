@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from chanserv.options import CHOICES, GROUPS
+from chanserv.options.table import CHOICES, GROUPS
 from tests.docs.pages import DOCS
 
 PAGE = (DOCS / "running.rst").read_text(encoding="utf-8")

@@ -83,8 +83,8 @@ class Command(BaseCommand):
         """
         from twisted.internet import reactor
 
-        from chanserv.config import OnlyThisProcess
-        from chanserv.foreground import log_to, run
+        from chanserv.running.config import OnlyThisProcess
+        from chanserv.running.foreground import log_to, run
         from chanserv.service import make_service
 
         verbosity: int = options["verbosity"]
@@ -99,7 +99,7 @@ class Command(BaseCommand):
 
 
 def _config(options: dict[str, Any]) -> Any:
-    from chanserv.config import Config
+    from chanserv.running.config import Config
 
     if not settings.SETTINGS_MODULE:
         raise ConfigurationError(

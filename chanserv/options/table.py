@@ -6,113 +6,26 @@ The parser, the help and the messages about wrong values are made from it.
 
 from __future__ import annotations
 
-import re
-import textwrap
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from chanserv import __version__
-from chanserv.config import DEFAULT_ENDPOINT, Config
-from chanserv.daphne_options import FORMER_NAMES, SHORT
+from chanserv.options.kinds import (
+    COUNT,
+    DURATION,
+    FLAG,
+    GLOB,
+    HEADER,
+    NETWORKS,
+    PATH,
+    SIZE,
+    TEXT,
+    Kind,
+    read_log_format,
+)
+from chanserv.running.config import DEFAULT_ENDPOINT, Config
 from chanserv.server.limits import Limits
 from chanserv.server.proxies import DEFAULT_ADDRESS_HEADER, DEFAULT_TRUSTED
 from chanserv.server.responses import SERVER
-
-# What a value on the command line may be
-
-
-def read_count(text: str) -> int:
-    """Read a whole number."""
-    if not re.fullmatch(r"-?[0-9]{1,18}", text):
-        raise ValueError("is not a whole number")
-    return int(text)
-
-
-_SIZES: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
-
-
-def read_size(text: str) -> int:
-    """Read a number of bytes, such as C{65536}, C{64K}, C{10M} or C{1G}."""
-    found = re.fullmatch(r"([0-9]{1,12})([KMG]?)(?:i?B)?", text, re.IGNORECASE)
-    if not found:
-        raise ValueError("is not a size: write bytes, or 64K, 10M, 1G")
-    return int(found[1]) * _SIZES[found[2].upper()]
-
-
-def read_names(text: str) -> tuple[str, ...]:
-    """Read names with commas between them."""
-    names = tuple(part.strip() for part in text.split(","))
-    if not all(names):
-        raise ValueError("has an empty name between its commas")
-    return names
-
-
-def read_log_format(text: str) -> str:
-    """Read one of the two."""
-    if text not in ("text", "json"):
-        raise ValueError("is no format: write text or json")
-    return text
-
-
-def read_header(text: str) -> str:
-    """Read the name of a header."""
-    if not re.fullmatch(r"[!#$%&'*+\-.^`|~0-9A-Za-z]+", text):
-        raise ValueError("is not the name of a header")
-    return text
-
-
-_SECONDS: Final = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-def read_duration(text: str) -> float:
-    """Read a time in seconds, such as C{30}, C{1.5}, C{500ms}, C{2m} or C{1h}."""
-    found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)?", text)
-    if not found:
-        raise ValueError("is not a time: write seconds, or 500ms, 30s, 2m, 1h")
-    return float(found[1]) * _SECONDS[found[2] or ""]
-
-
-def show_size(size: int) -> str:
-    """Write a number of bytes as L{read_size} reads it, as short as can be."""
-    for unit in ("G", "M", "K"):
-        if size >= _SIZES[unit] and size % _SIZES[unit] == 0:
-            return f"{size // _SIZES[unit]}{unit}"
-    return str(size)
-
-
-def show_duration(seconds: float) -> str:
-    """Write a time as L{read_duration} reads it."""
-    if 0 < seconds < 1:
-        return f"{seconds * 1000:g}ms"
-    return f"{seconds:g}s" if seconds else "0"
-
-
-@dataclass(frozen=True)
-class Kind:
-    """
-    What kind of value an option takes.
-
-    @ivar shown: what stands for the value in the help; empty for a flag.
-    @ivar read: turns the text into the value, or raises L{ValueError} with
-        words that follow the option and its text.
-    @ivar show: writes a default.
-    """
-
-    shown: str
-    read: Callable[[str], Any] = str
-    show: Callable[[Any], str] = str
-
-
-FLAG: Final = Kind("")
-TEXT: Final = Kind("NAME")
-PATH: Final = Kind("PATH")
-GLOB: Final = Kind("GLOB")
-COUNT: Final = Kind("N", read_count)
-HEADER: Final = Kind("HEADER", read_header)
-NETWORKS: Final = Kind("NETWORKS", read_names, ",".join)
-SIZE: Final = Kind("SIZE", read_size, show_size)
-DURATION: Final = Kind("TIME", read_duration, show_duration)
 
 
 @dataclass(frozen=True)
@@ -322,54 +235,3 @@ GROUPS: Final[tuple[tuple[str, tuple[Choice, ...]], ...]] = (
 """Every option, in the order of the help."""
 
 CHOICES: Final = {one.name: one for _, group in GROUPS for one in group}
-
-_ABOUT: Final = f"""
-chanserv {__version__} serves Django sites that keep sockets open. Connections end in an interface
-server that runs none of the site's code; workers run the site, and a channel layer carries
-messages between the two.
-"""
-
-_EXAMPLES: Final = """\
-Examples:
-  A site in one process, at http://127.0.0.1:8000/:
-    twistd -n chanserv --settings=mysite.settings
-  The same for everyone, on port 80, with an access log:
-    twistd -n chanserv --settings=mysite.settings --listen=tcp:80 --access-log=access.log
-  Apart, over a layer that both reach: the interface server, and the workers:
-    twistd -n chanserv --layer=ipc:mysite
-    twistd -n chanserv --layer=ipc:mysite --settings=mysite.settings --no-listen
-
-SIZE is in bytes, or as 64K, 10M, 1G; TIME in seconds, or as 500ms, 2m, 1h.
-"""
-
-
-def _entry(written: str, doc: str, width: int) -> str:
-    """One option, and what it is for."""
-    return textwrap.fill(
-        doc,
-        width,
-        initial_indent=f"  {written:<36}" if len(written) < 35 else f"  {written}  ",
-        subsequent_indent=" " * 38,
-        break_on_hyphens=False,
-    )
-
-
-def help_lines(width: int) -> Iterator[str]:
-    """The text of C{--help}, for a terminal of C{width} columns, in paragraphs."""
-    yield textwrap.fill(" ".join(_ABOUT.split()), width)
-    for title, group in GROUPS:
-        yield f"\n{title}:"
-        for choice in group:
-            written = f"--{choice.name}" + (f"={choice.kind.shown}" if choice.kind.shown else "")
-            doc = choice.doc
-            if choice.default not in (None, ""):
-                doc += f" [{choice.kind.show(choice.default)}]"
-            yield _entry(written, doc, width)
-    yield "\nNames that Daphne has for the same:"
-    for former in FORMER_NAMES:
-        written = f"-{former.short}, " * bool(former.short) + f"--{former.name}={former.shown}"
-        yield _entry(written, former.ours, width)
-    for letter, name in SHORT.items():
-        yield _entry(f"-{letter} {CHOICES[name].kind.shown}", f"--{name}", width)
-    yield f"\n  {'--version':<36}Show the version and exit.\n  {'--help':<36}Show this and exit.\n"
-    yield _EXAMPLES

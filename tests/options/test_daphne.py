@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chanserv.config import Config
-from chanserv.daphne_options import FORMER_NAMES, SHORT, WAYS_OUT, our_options
-from chanserv.options import CHOICES
+from chanserv.options.daphne import FORMER_NAMES, SHORT, WAYS_OUT, our_options
+from chanserv.options.table import CHOICES
+from chanserv.running.config import Config
 from chanserv.server.endpoints import read_description
 from chanserv.tap import Options
 from tests.docs.pages import section

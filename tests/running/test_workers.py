@@ -1,4 +1,4 @@
-"""Tests for C{chanserv.processes} and C{chanserv.child}, without a process."""
+"""Tests for C{chanserv.running.workers} and C{chanserv.running.child}, without a process."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from twisted.internet.defer import fail
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs, formatEvent
 
-from chanserv.child import config_of, find_code, orders
-from chanserv.config import Config, OnlyThisProcess
 from chanserv.core.defaults import WORKERS_GROUP
 from chanserv.errors import ConfigurationError, LayerUnavailable
-from chanserv.processes import (
+from chanserv.running.child import config_of, find_code, orders
+from chanserv.running.config import Config, OnlyThisProcess
+from chanserv.running.workers import (
     check_mark,
     folder_to_work_in,
     heed_hangups,

@@ -1,12 +1,12 @@
-"""Tests for C{chanserv.observing}: what a process shows of itself, put together."""
+"""Tests for C{chanserv.running.observing}: what a process shows of itself, put together."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import Any
 
-from chanserv.config import Config
-from chanserv.observing import process_of, tell_of_replacements
+from chanserv.running.config import Config
+from chanserv.running.observing import process_of, tell_of_replacements
 from chanserv.worker.past import Past
 from chanserv.worker.status import WorkerState, WorkerStatus
 

@@ -19,7 +19,7 @@ from twisted.logger import (
 )
 
 from chanserv.ops.systemd import Notices
-from chanserv.processes import heed_hangups
+from chanserv.running.workers import heed_hangups
 
 if TYPE_CHECKING:
     from chanserv.service import ChanservService

@@ -20,19 +20,19 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
 
-from chanserv.child import orders
-from chanserv.config import OnlyThisProcess
 from chanserv.core.defaults import WORKERS_GROUP
 from chanserv.errors import ConfigurationError
 from chanserv.interfaces import IChannelLayer
 from chanserv.layers.reach import keeps_a_roll, within_process
+from chanserv.running.child import orders
+from chanserv.running.config import OnlyThisProcess
 from chanserv.supervision.actions import Rules
 from chanserv.supervision.changes import Changes
 from chanserv.supervision.release import FROM_FILE, Release
 from chanserv.supervision.supervisor import Supervisor
 
 if TYPE_CHECKING:
-    from chanserv.config import Config
+    from chanserv.running.config import Config
 
 _log: Final = Logger(namespace="chanserv")
 

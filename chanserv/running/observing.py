@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IDelayedCall
 
-from chanserv.config import Config
 from chanserv.layers.reach import keeps_a_roll
 from chanserv.ops.lookout import Lookout
 from chanserv.ops.snapshot import Process
 from chanserv.ops.stuck import StuckWatch
+from chanserv.running.config import Config
 from chanserv.worker.status import WorkerStatus
 
 if TYPE_CHECKING:

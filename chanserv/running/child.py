@@ -1,5 +1,5 @@
 """
-What a worker process runs: C{python -m chanserv.child}, started by a
+What a worker process runs: C{python -m chanserv.running.child}, started by a
 L{Supervisor<chanserv.supervision.supervisor.Supervisor>} and by nobody else.
 
 It loads the site, says so, and takes messages when it is told to.
@@ -28,7 +28,7 @@ from chanserv.supervision.child_link import ChildLink, Gone, Telling
 from chanserv.supervision.worker_process import DOWN, UP
 
 if TYPE_CHECKING:
-    from chanserv.config import Config
+    from chanserv.running.config import Config
     from chanserv.service import ChanservService
 
 BEAT: Final = 1.0
@@ -80,7 +80,7 @@ def orders(config: Config, layer: str = "") -> dict[str, Any]:
 
 def config_of(told: Mapping[str, Any]) -> Config:
     """The config that C{told} is of."""
-    from chanserv.config import Config
+    from chanserv.running.config import Config
 
     known = {one.name for one in fields(Config)} - _FOR_SERVERS
     values: dict[str, Any] = {
@@ -107,9 +107,7 @@ def main(kind: Callable[[ChildLink, Mapping[str, Any]], Worker] | None = None) -
         link = ChildLink(DOWN, UP)
         told = link.first()
     except (OSError, Gone) as error:
-        sys.stderr.write(
-            f"chanserv.child is what 'twistd chanserv --workers=N' starts by itself: {error}\n"
-        )
+        sys.stderr.write(f"this is what 'twistd chanserv --workers=N' starts by itself: {error}\n")
         return 2
     return kind(link, told).run()
 
