@@ -12,19 +12,16 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from types import FrameType
 from typing import Any, ClassVar, Final
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks, maybeDeferred
+from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
-from twisted.python.failure import Failure
 
-from chanserv import __version__
-from chanserv.errors import LayerUnavailable
 from chanserv.interfaces import IChannelLayer
 from chanserv.layers.from_spec import make_layer
 from chanserv.layers.reach import keeps_a_roll, within_process
@@ -37,6 +34,7 @@ from chanserv.ops.systemd import Notices
 from chanserv.running.config import Config, OnlyThisProcess
 from chanserv.running.front import add_interface_server
 from chanserv.running.observing import lookout_of, process_of, tell_of_replacements
+from chanserv.running.ready import ReadyLine
 from chanserv.running.workers import check_mark, layer_to_supervise, make_supervisor, with_release
 from chanserv.server import InterfaceServer
 from chanserv.server.access_log import AccessLog
@@ -52,11 +50,6 @@ SWITCH_INTERVAL: Final = 0.001
 reactor's thread.  With Python's own 5 ms and four busy views, a client that
 needs no view waits 16 ms for its answer (median), with this 5 ms; the views
 take no longer, and a fast site loses at most 2 %."""
-
-ASK_AGAIN_AFTER: Final = 1.0
-"""Seconds between two looks whether a layer that was away at the start is there
-by now: its store may be started at the same time, and nobody should wonder why
-the server is not ready."""
 
 
 def make_service(config: Config, reactor: Any) -> ChanservService:
@@ -204,9 +197,8 @@ class ChanservService(Service):
         self.call_from_thread: Callable[..., object] | None = None
         self.connections = 0
         self.notices = Notices()
-        self._summary = summary
         self._call_later = call_later
-        self._asking: IDelayedCall | None = None
+        self._ready_line = ReadyLine(self, summary, call_later)
         self._stopping: Deferred[None] | None = None
 
     def setServiceParent(self, parent: Any) -> None:
@@ -258,8 +250,7 @@ class ChanservService(Service):
             self.answers.start()
         if self.server is not None:
             self.server.startService()
-        listening = [one.listening for one in self.listeners if one.listening]
-        gatherResults(listening).addCallback(self._listens).addErrback(self._never_ready)
+        self._ready_line.wait()
 
     def _follow_rotation(
         self, reopen: Callable[[], None], call_from_thread: Callable[..., object]
@@ -290,64 +281,6 @@ class ChanservService(Service):
                 connections=self.connections,
             )
 
-    def _listens(self, ports: Sequence[object]) -> None:
-        if len(ports) == len(self.listeners) and None not in ports and not self.quiet:
-            # Once the reactor runs, and with it what answers a signal: who hears that
-            # all is ready may tell it to stop in the next moment.
-            self._asking = self._call_later(0, self._ask_layer)
-
-    def _ask_layer(self, told: bool = False) -> None:
-        """
-        Say that all is ready as soon as the layer answers.
-
-        @param told: whether the log has that it does not.
-        """
-
-        def failed(failure: Failure) -> None:
-            if self.running and isinstance(failure.value, LayerUnavailable):
-                if not told:
-                    self._say_away(failure.getErrorMessage())
-                self._asking = self._call_later(ASK_AGAIN_AFTER, self._ask_layer, True)
-            else:
-                # A layer need not have statistics; what else is wrong with it
-                # whoever uses it will say.
-                self._answers()
-
-        self._asking = None
-        if self.running:
-            maybeDeferred(self.layer.global_statistics).addCallbacks(
-                self._answers, failed
-            ).addErrback(self._never_ready)
-
-    def _never_ready(self, failure: Failure) -> None:
-        self._log.failure("The ready line failed", failure)
-
-    def _say_away(self, why: str) -> None:
-        self._log.warn(
-            "The channel layer cannot be reached yet: {why}. chanserv is ready when it can{rest}",
-            why=why,
-            rest="; requests are answered 503 until then" if self.server else "",
-        )
-
-    def _answers(self, _: object = None) -> None:
-        """The layer answers: all is ready as soon as a worker does."""
-        if self.supervisor is None:
-            self._say_ready()
-        else:
-            working = self.supervisor.when_working().addCallback(lambda _: self._say_ready())
-            working.addErrback(self._never_ready)
-
-    def _say_ready(self) -> None:
-        if self.running:
-            places = " and ".join(listener.url for listener in self.listeners)
-            self._log.info(
-                "chanserv {version} is ready: {summary}{places}",
-                version=__version__,
-                summary=self._summary,
-                places=f", at {places}" if places else ", no interface server",
-            )
-            self.notices.ready(self._summary)
-
     def stopService(self) -> Deferred[None]:
         """
         Stop everything, in order.
@@ -366,9 +299,7 @@ class ChanservService(Service):
         if not self.quiet:
             self._log.info("chanserv is stopping")
         self.notices.stopping()
-        if self._asking is not None:
-            self._asking.cancel()
-            self._asking = None
+        self._ready_line.give_up()
         if self.stuck_watch is not None:
             self.stuck_watch.stopService()
         if self.team is not None:

@@ -21,10 +21,10 @@ from chanserv.errors import ConfigurationError, LayerUnavailable
 from chanserv.layers import MemoryChannelLayer
 from chanserv.ops.ask import Answers
 from chanserv.running.config import Config
+from chanserv.running.ready import ASK_AGAIN_AFTER
 from chanserv.server.endpoints import LISTEN_BACKLOG
 from chanserv.server.listener import CannotStart, Listener, _url_of
 from chanserv.service import (
-    ASK_AGAIN_AFTER,
     SWITCH_INTERVAL,
     ChanservService,
     _serves_clients,
