@@ -68,7 +68,7 @@ class Crew(Places):
         """Fill every slot."""
         self.begun = True
         for slot in self.slots:
-            slot.member = yield from self._spawn(slot, now)
+            yield from self._fill(slot, now)
 
     def replace(self, now: float, why: str) -> Actions:
         """
@@ -229,7 +229,7 @@ class Crew(Places):
                 yield from self._look_at(slot, slot.member, now)
             elif slot.wake is not None and now >= slot.wake and slot.successor is None:
                 slot.wake = None
-                slot.member = yield from self._spawn(slot, now)
+                yield from self._fill(slot, now)
 
     # Replacing
 
@@ -265,6 +265,7 @@ class Crew(Places):
             before, slot.member, slot.successor = slot.member, slot.successor, None
             slot.wake = None
             slot.failures = 0
+            slot.restarts += 1
             if before is not None:
                 yield from self._retire(before, now, self.rules.finish_timeout)
         yield Say(
@@ -295,7 +296,6 @@ class Crew(Places):
             successor, slot.successor = slot.successor, None
             if successor is None:
                 continue
-            slot.restarts -= 1
             if successor.number in self.members:
                 yield from self._retire(successor, now, self.rules.finish_timeout)
 
@@ -325,7 +325,7 @@ class Crew(Places):
         yield from self._retire(slot.member, now)
         slot.member = None
         if slot.successor is None:
-            slot.member = yield from self._spawn(slot, now)
+            yield from self._fill(slot, now)
         else:
             slot.wake = now
 

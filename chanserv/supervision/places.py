@@ -69,9 +69,13 @@ class Places:
         self._last += 1
         member = Member(self._last, slot.number, now, deadline=now + self.rules.start_timeout)
         self.members[member.number] = member
-        slot.restarts += 1
         yield Spawn(member.number, slot.number)
         return member
+
+    def _fill(self, slot: Slot, now: float) -> Actions:
+        """Start a process that has the slot from its first moment."""
+        slot.member = yield from self._spawn(slot, now)
+        slot.restarts += 1
 
     def _go(self, member: Member, now: float) -> Actions:
         member.gone = True
