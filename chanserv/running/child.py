@@ -190,12 +190,17 @@ class Worker:
         reactor.callWhenRunning(self._link.say, {"state": "loaded"})
         reactor.callWhenRunning(self._beat)
         reactor.run(installSignalHandlers=False)
+        # What it has done since the last beat counts, too.
+        self._say_how_it_is(needed=True)
 
     def _beat(self) -> None:
+        self._say_how_it_is(needed=False)
+        self._reactor.callLater(BEAT, self._beat)
+
+    def _say_how_it_is(self, needed: bool) -> None:
         assert self._service is not None
         if self._service.team is not None:
-            self._link.say({"beat": self._service.team.status().as_dict()}, needed=False)
-        self._reactor.callLater(BEAT, self._beat)
+            self._link.say({"beat": self._service.team.status().as_dict()}, needed=needed)
 
     # Where the site's files are watched
 
