@@ -68,6 +68,7 @@ class Store:
         "_max_message_size",
         "_pending",
         "_received",
+        "_redelivers_any",
         "_refused",
         "_turn",
         "_watched",
@@ -97,6 +98,8 @@ class Store:
         self._max_message_size = max_message_size
         self._watched = watched
         self.redelivers = redelivers
+        # Asked for each message: to ask the patterns takes ten times as long.
+        self._redelivers_any = bool(redelivers)
         self._groups = Groups(group_expiry)
         self.clear()
 
@@ -224,7 +227,7 @@ class Store:
     def is_leased(self, parcel: Parcel) -> bool:
         """Whether the store is to hear what becomes of a parcel that is taken."""
         return parcel[3] is not None or (
-            bool(self.redelivers) and mailbox_of(parcel[1][0]) in self.redelivers
+            self._redelivers_any and mailbox_of(parcel[1][0]) in self.redelivers
         )
 
     def settle(self, parcel: Parcel, outcome: Outcome, now: float) -> None:
@@ -237,7 +240,7 @@ class Store:
         _, recipients, _, receipt = parcel
         if outcome is Outcome.LOST:
             name = mailbox_of(recipients[0])
-            if self.redelivers and name in self.redelivers:
+            if self._redelivers_any and name in self.redelivers:
                 self.put_back(parcel)
                 return
             self._lost += 1
