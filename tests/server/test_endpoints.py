@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import SSL, crypto
 from twisted.internet.endpoints import quoteStringArgument
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs, formatEvent
 
@@ -33,6 +33,13 @@ from tests.certificates import Certificates, make_certificates
 from tests.server.rig import outcome_of
 
 
+class Unwelcoming(Factory[Protocol]):
+    """Closes each connection at once: those that are accepted at the end have nobody else."""
+
+    def buildProtocol(self, addr: object) -> None:
+        return None
+
+
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder with a short path, as those of sockets must be."""
@@ -41,7 +48,7 @@ def folder() -> Iterator[Path]:
 
 
 def refusal(text: str) -> str:
-    error = outcome_of(ConfigurationError, Listener, text, Factory(), MemoryReactorClock())
+    error = outcome_of(ConfigurationError, Listener, text, Unwelcoming(), MemoryReactorClock())
     assert isinstance(error, ConfigurationError), f"{text} was taken"
     assert "\n" not in str(error)
     return str(error)
@@ -117,7 +124,7 @@ class TestRefusals:
         names.mkdir()
         site = names / "site.pem"
         site.write_bytes(files.key.read_bytes() + files.cert.read_bytes())
-        assert Listener(f"tls:{names}:443", Factory(), MemoryReactorClock())
+        assert Listener(f"tls:{names}:443", Unwelcoming(), MemoryReactorClock())
         with open(site, "ab") as file:
             file.write(files.ca.read_bytes())
         assert f"{site} holds the certificate of a root authority" in refusal(f"tls:{names}:443")
@@ -215,7 +222,7 @@ class Listening:
 
     def __init__(self, text: str) -> None:
         self.reactor = MemoryReactorClock()
-        self.listener = Listener(text, Factory(), self.reactor)
+        self.listener = Listener(text, Unwelcoming(), self.reactor)
         self.listener.startService()
 
     def stop(self) -> None:
@@ -345,7 +352,7 @@ class TestLentSockets:
         ):
             from twisted.internet import reactor
 
-            listener = Listener(f"fd:{self.lent(family, place)}", Factory(), reactor)
+            listener = Listener(f"fd:{self.lent(family, place)}", Unwelcoming(), reactor)
             listener.startService()
             assert listener.url.startswith(url)
             listener.stopService()
