@@ -194,6 +194,7 @@ class HTTP2Connection(StreamSender):
             case StreamEnded():
                 if stream := self.streams.get(event.stream_id):
                     stream.end()
+                    self._spend_if_over(stream)
             case TrailersReceived():
                 if stream := self.streams.get(event.stream_id):
                     stream.receive_trailers(event.headers)

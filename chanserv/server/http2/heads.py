@@ -139,7 +139,7 @@ def _length(headers: Fields, ended: bool) -> int | None:
     if len(lengths) > 1 or not lengths[0].isdigit():
         raise MalformedRequest("there is not one Content-Length")
     # One digit more than any body has: Python reads no longer ones.
-    length = int(lengths[0][:19])
+    length = int(lengths[0].lstrip(b"0")[:19] or b"0")
     if ended and length:
         raise MalformedRequest("a Content-Length is announced of no body")
     return length

@@ -80,6 +80,7 @@ class Stream:
         "_head",
         "_parts",
         "_queued",
+        "_received",
         "_trunk",
         "body_chunked",
         "client",
@@ -115,6 +116,8 @@ class Stream:
         self.turn = Turn.RECEIVING
         self.request = HTTPRequest(self)
         self._ended = False  # whether the client has sent all
+        self._announced: int | None = None  # bytes of the body, as the client says
+        self._received = 0  # bytes of the body so far
         self._head: list[HeaderTuple] | None = None
         self._parts: deque[memoryview] = deque()
         self._queued = 0
@@ -153,6 +156,7 @@ class Stream:
         )
         if self._ended:
             return
+        self._announced = opening.length
         self.body_chunked = opening.length is None
         if opening.length is not None and opening.length > limits.body_bytes:
             raise RequestRefused(413, "the body is too large")
@@ -164,6 +168,7 @@ class Stream:
         """A piece of the body is here."""
         if self.turn is Turn.RECEIVING and data:
             extend_body_deadline(self.context, self, len(data))
+            self._received += len(data)
             self.request.handleContentChunk(data)
 
     def receive_trailers(self, fields: Fields) -> None:
@@ -176,8 +181,13 @@ class Stream:
 
     def end(self) -> None:
         """The client has sent all of its request."""
-        if not self._ended:
-            self._ended = True
+        if self._ended:
+            return
+        self._ended = True
+        if self.turn is Turn.RECEIVING and self._announced not in (None, self._received):
+            # The library does not look where trailers are what ends the body.
+            self._malformed(MalformedRequest("its body is of another length than it says"))
+        else:
             self.submit()
 
     def submit(self) -> None:

@@ -184,6 +184,23 @@ def test_malformed_trailers_cost_their_stream() -> None:
     assert client.code is None
 
 
+@pytest.mark.parametrize(("length", "body"), [(b"3", b""), (b"5", b"body"), (b"4", b"body")])
+def test_a_body_of_another_length_than_it_says_costs_its_stream(length: bytes, body: bytes) -> None:
+    rig = Rig()
+    client = HTTP2Client(rig)
+    number = client.begin(fields(b"/", b"POST", (b"content-length", length)), ended=False)
+    client.h2.send_data(number, body)
+    trailers = Encoder().encode([(b"x-checksum", b"1")])
+    client.raw(headers_frame(number, trailers, "END_HEADERS", "END_STREAM"))
+    answer = client.answers[number]
+    right = int(length) == len(body)
+    assert (answer.status, answer.reset) == (
+        (200, None) if right else (0, ErrorCodes.PROTOCOL_ERROR)
+    )
+    assert len(rig.worker.named("http.request")) == right
+    assert client.code is None
+
+
 REFUSED = {
     "a host that is none": (400, [*without(b":authority"), (b"host", b"a b")]),
     "an authority with a user": (400, [(b":authority", b"me@a.org"), *without(b":authority")]),
