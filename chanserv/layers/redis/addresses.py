@@ -84,7 +84,7 @@ def servers_from_config(
     if isinstance(hosts, (str, bytes)) or not isinstance(hosts, Sequence) or not hosts:
         raise ConfigurationError(
             f"hosts must be a list of URLs and (host, port) pairs, such as "
-            f"['redis://127.0.0.1/0'], not {without_secrets(repr(hosts))}"
+            f"['redis://127.0.0.1/0'], not {_shown(hosts)}"
         )
     if values and any(isinstance(host, Server) for host in hosts):
         raise ConfigurationError(
@@ -296,7 +296,16 @@ def _pair(option: str, value: object) -> Address:
         host, port = value
         if isinstance(host, str) and host and isinstance(port, int) and 0 < port < 65536:
             return host.lower(), port
-    raise ConfigurationError(f"{option} must hold URLs and (host, port) pairs, not {value!r}")
+    raise ConfigurationError(f"{option} must hold URLs and (host, port) pairs, not {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    """What is no address, as it may be shown."""
+    if isinstance(value, Mapping):
+        # One of its values may be a password.
+        names = ", ".join(map(str, value)) or "nothing"
+        return f"a mapping of {names}: write redis://:PASSWORD@HOST:PORT/DATABASE"
+    return without_secrets(repr(value))
 
 
 # One server

@@ -276,7 +276,17 @@ class TestConfig:
         [
             ({"hosts": []}, "hosts must be a list"),
             ({"hosts": "redis://:x@h"}, "such as ['redis://127.0.0.1/0'], not 'redis://…@h'"),
+            ({"hosts": {"password": "sesame"}}, "not a mapping of password: write redis://"),
             ({"hosts": [("h",)]}, "hosts must hold URLs and (host, port) pairs, not ('h',)"),
+            (
+                {"hosts": [{"host": "h", "password": "sesame"}]},
+                "hosts must hold URLs and (host, port) pairs, not a mapping of host, password: "
+                "write redis://:PASSWORD@HOST:PORT/DATABASE",
+            ),
+            (
+                {"hosts": [["redis://:sesame@h/0"]]},
+                "hosts must hold URLs and (host, port) pairs, not ['redis://…@h/0']",
+            ),
             ({"hosts": [("h", "1")]}, "hosts must hold"),
             ({"hosts": [5]}, "hosts must hold"),
             ({"hosts": ["redis://h?expiry=3"]}, "options of the layer are keys of CONFIG"),
