@@ -159,6 +159,7 @@ class TestRefusals:
             (["--workers=257", SITE], "--workers=257 must be 0"),
             (["--workers=4", "--threads=0", SITE], "--threads is for each of them"),
             (["--stuck-after=4s", SITE], "--stuck-after=4 must be 5 s or more"),
+            (["--replace-stuck", SITE], "--replace-stuck replaces worker processes, and there are"),
             (["--start-timeout=0", SITE], "--start-timeout=0 must be above 0"),
             (["--no-listen", "--listen=tcp:1", SITE], "contradict each other"),
             (["--no-listen"], "give --settings"),

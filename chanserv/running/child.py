@@ -53,6 +53,7 @@ _FOR_SERVERS: Final = frozenset(
         "proxy_headers_port",
         "release_from",
         "reload",
+        "replace_stuck",
         "request_ids",
         "server_name",
         "trusted_proxies",

@@ -143,6 +143,11 @@ class Config:
                 "--reload replaces worker processes, and there are none: give --workers=1 too, and "
                 "a --layer that processes share, such as ipc:mysite"
             )
+        if self.replace_stuck and not self.workers:
+            raise ConfigurationError(
+                "--replace-stuck replaces worker processes, and there are none: give --workers=1 "
+                "too, or leave it out"
+            )
         if self.start_timeout <= 0:
             raise ConfigurationError(f"--start-timeout={self.start_timeout:g} must be above 0")
         if self.stuck_after < SHORTEST_STUCK:

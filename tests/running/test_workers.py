@@ -92,6 +92,8 @@ class TestOrders:
             only_channels=("a", "b"),
             release="r7",
             root_path="/shop",
+            reload=True,
+            replace_stuck=True,
         )
         made = config_of({**orders(config, "mark"), "of a later version": 1})
         assert made.workers == 0
