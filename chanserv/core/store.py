@@ -50,7 +50,7 @@ class Store:
     Mailboxes, groups and statistics.
 
     @ivar arrived: the names of the watched mailboxes where something has been
-        put, in the order of that; the caller clears it.
+        put, each once, in the order of that; the caller clears it.
     @ivar due: nothing in the store expires before this time; L{NEVER} while
         it is empty.
     @ivar redelivers: the mailboxes whose messages are not lost with their reader.
@@ -115,7 +115,7 @@ class Store:
         self._refused = 0
         self._expired = 0
         self._lost = 0
-        self.arrived: list[str] = []
+        self.arrived: dict[str, None] = {}
         self.due = NEVER
 
     # Messages
@@ -348,7 +348,7 @@ class Store:
         mailbox.parcels.appendleft(parcel)
         self._pending += 1
         if name in self._watched:
-            self.arrived.append(name)
+            self.arrived[name] = None
         return mailbox
 
     def _append(self, mailbox: Mailbox, parcel: Parcel) -> None:
@@ -363,7 +363,7 @@ class Store:
         self._received += 1
         self._pending += 1
         if mailbox.name in self._watched:
-            self.arrived.append(mailbox.name)
+            self.arrived[mailbox.name] = None
 
     def _drain(self, mailbox: Mailbox, limit: int) -> list[Parcel]:
         """Take from one mailbox alone."""

@@ -263,7 +263,7 @@ class ServedStore:
         """What other threads have asked the reactor for."""
         with self._lock:
             self._reactor_asked = False
-            self._store.arrived.extend(self._for_reactor)
+            self._store.arrived.update(self._for_reactor)
             self._for_reactor.clear()
         if not self._closed:
             self.attend()
@@ -303,27 +303,26 @@ class ServedStore:
         store, readers = self._store, self._readers
         arrived = store.arrived
         while arrived:
-            reader = readers.first(arrived[-1])
+            name, _ = arrived.popitem()
+            reader = readers.first(name)
             if reader is None:
-                arrived.pop()
-            elif isinstance(reader, ThreadReader):
+                continue
+            if isinstance(reader, ThreadReader):
                 found = store.take_one(reader.channels, self._now())
-                if found is None:
-                    arrived.pop()
-                else:
+                if found is not None:
                     readers.remove(reader)
                     reader.found = found
                     reader.ready.set()
+                    # There may be more, for the next.
+                    arrived[name] = None
             elif not on_reactor:
-                self._for_reactor[arrived.pop()] = None
+                self._for_reactor[name] = None
             else:
-                name = arrived.pop()
                 parcels = store.take(reader.channels, reader.limit, self._now())
                 if parcels:
                     readers.remove(reader)
                     if len(parcels) == reader.limit:
-                        # There may be more, for the next.
-                        arrived.append(name)
+                        arrived[name] = None
                     return reader, parcels
         return None
 

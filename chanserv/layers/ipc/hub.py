@@ -216,7 +216,7 @@ class Hub:
         for reader in list(session.readers.values()):
             self._readers.add(reader)
             # Something may have come for it meanwhile.
-            self._store.arrived.extend(reader.channels)
+            self._store.arrived.update(dict.fromkeys(reader.channels))
         self._store.changed.update(session.mailboxes)
 
     def attend(self) -> None:
@@ -336,7 +336,7 @@ class Hub:
         """Serve one receive; return whether there was one."""
         arrived = self._store.arrived
         while arrived:
-            name = arrived.pop()
+            name, _ = arrived.popitem()
             reader = self._readers.first(name)
             if reader is None:
                 continue
@@ -344,7 +344,7 @@ class Hub:
             parcels = self._collect(reader.channels, reader.limit, now)
             if parcels:
                 # There may be more, for the next.
-                arrived.append(name)
+                arrived[name] = None
                 self._readers.remove(reader)
                 del reader.session.readers[reader.number]
                 self._hand(reader.session, reader.number, parcels, now)
