@@ -40,17 +40,17 @@ from dataclasses import replace
 from typing import ClassVar, Final
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
-from chanserv.errors import ChannelLayerError, ConfigurationError
+from chanserv.errors import ConfigurationError
 from chanserv.interfaces import IApplication, IChannelLayer
 from chanserv.messages import Delivery, Outcome
 from chanserv.worker.answers import answer_to_dropped
 from chanserv.worker.counters import TeamCounters
 from chanserv.worker.dispatch import Dispatch
+from chanserv.worker.intake import Intake
 from chanserv.worker.reactor import TeamReactor
 from chanserv.worker.record import Record
 from chanserv.worker.retries import RETRIES_KEY, postponement
@@ -86,13 +86,6 @@ taken until some come due, which is within two seconds."""
 MAX_TRIPS: Final = 64
 """How many batches may be on their way to a slow layer before nothing new is taken,
 so that replies cannot pile up here without bound."""
-
-FIRST_BACK_OFF: Final = 0.25
-"""Seconds before a receive that failed is tried again."""
-
-LONGEST_BACK_OFF: Final = 5.0
-"""Seconds that the doubled wait never passes: a layer that is back is used again
-before its operator wonders."""
 
 
 class ThreadTeam(Service):
@@ -152,15 +145,11 @@ class ThreadTeam(Service):
             self._reactor.seconds,
         )
         self._dispatch = Dispatch(self._layer, self._reactor, self.counters, self._progress)
+        self._intake = Intake(self._layer, self._reactor, self._room, self._received)
         self._channels: Sequence[str] = ()
         self._ignored: frozenset[str] = frozenset()
-        self._taking = False
-        self._asking = False
         self._taken: set[Run] = set()
         self._postponed: dict[Run, IDelayedCall] = {}
-        self._receiving: Deferred[list[Delivery]] | None = None
-        self._back_off: IDelayedCall | None = None
-        self._receives_failed = 0
         self._stopped: Deferred[None] | None = None
         self._patience: IDelayedCall | None = None
 
@@ -197,10 +186,8 @@ class ThreadTeam(Service):
         self._team.start(
             [f"chanserv-{number}" for number in range(1, self.threads + 1)], self._start_thread
         )
-        self._taking = bool(self._channels)
-        if self._taking:
-            self._take()
-        else:
+        self._intake.begin(self._channels)
+        if not self._channels:
             self._log.warn("The site has no consumers, so its worker threads have nothing to do")
 
     def stop_begins(self) -> None:
@@ -247,36 +234,13 @@ class ThreadTeam(Service):
 
     # Taking messages
 
-    def _take(self) -> None:
-        """Ask the layer for what can be run, unless it has been asked."""
-        if self._asking:
-            return
-        # A loop, since what is ignored takes no room: a long queue of it, handed
-        # out at once, would else be a deep stack.
-        self._asking = True
-        try:
-            while self._receiving is None and (room := self._room()) > 0:
-                receiving = self._receiving = self._layer.receive(self._channels, room)
-                receiving.addCallbacks(self._received, self._receive_failed).addErrback(self._bug)
-        finally:
-            self._asking = False
-
     def _room(self) -> int:
         """How many messages may be taken now; 0 or less for none."""
-        if (
-            not self._taking
-            or self._backing_off()
-            or self._dispatch.trips >= MAX_TRIPS
-            or len(self._postponed) >= MAX_POSTPONED
-        ):
+        if self._dispatch.trips >= MAX_TRIPS or len(self._postponed) >= MAX_POSTPONED:
             return 0
         return self.threads + (AHEAD if self._alone else 0) - len(self._taken)
 
     def _received(self, deliveries: list[Delivery]) -> None:
-        self._receiving = None
-        if self._receives_failed:
-            self._receives_failed = 0
-            self._log.info("The channel layer answers again; taking messages")
         deadline = self._reactor.seconds() + self._layer.expiry
         ignored = self._ignored
         for delivery in deliveries:
@@ -285,35 +249,10 @@ class ThreadTeam(Service):
                 delivery.settle()
             else:
                 self._hand_out(Run(delivery, deadline))
-        self._take()
 
     def _hand_out(self, run: Run) -> None:
         self._taken.add(run)
         self._team.put(run)
-
-    def _receive_failed(self, failure: Failure) -> None:
-        self._receiving = None
-        if isinstance(failure.value, CancelledError) and not self._taking:
-            return
-        if not self._receives_failed:
-            self._say_receive_failed(failure)
-        delay = min(FIRST_BACK_OFF * 2.0**self._receives_failed, LONGEST_BACK_OFF)
-        self._receives_failed = min(self._receives_failed + 1, 16)
-        if self._taking:
-            self._back_off = self._reactor.callLater(delay, self._take)
-
-    def _say_receive_failed(self, failure: Failure) -> None:
-        if isinstance(failure.value, ChannelLayerError):
-            self._log.warn(
-                "No messages can be taken from the channel layer: {error}. Trying again "
-                "until it answers",
-                error=failure.getErrorMessage(),
-            )
-        else:
-            self._log.failure("The channel layer failed to give messages", failure=failure)
-
-    def _backing_off(self) -> bool:
-        return self._back_off is not None and self._back_off.active()
 
     # Runs that have ended
 
@@ -356,7 +295,7 @@ class ThreadTeam(Service):
             return False
         self.counters.postponed += 1
         self._postponed[again] = self._reactor.callLater(delay, self._due, again)
-        if not self._taking:
+        if not self._intake.open:
             self._give_back()
         return True
 
@@ -365,7 +304,7 @@ class ThreadTeam(Service):
         # anything new is taken.
         del self._postponed[run]
         self._hand_out(run)
-        self._take()
+        self._intake.ask()
 
     def _drop(self, run: Run) -> None:
         """Give up on a message that is always put off; its client hears of it."""
@@ -389,21 +328,17 @@ class ThreadTeam(Service):
 
     def _progress(self) -> None:
         """Something has ended: go on with taking, or with stopping."""
-        self._take()
+        self._intake.ask()
         if self._stopped is None or self._taken or not self._dispatch.idle:
             return
-        if self._taking and self._receiving is not None:
+        if self._intake.open and self._intake.waits:
             # The layer has nothing to give: all that waited on it has been run.
             self._take_no_more()
-        if not self._taking and self._dispatch.idle:
+        if not self._intake.open and self._dispatch.idle:
             self._team.end()
 
     def _take_no_more(self) -> None:
-        self._taking = False
-        if self._receiving is not None:
-            self._receiving.cancel()
-        if self._back_off is not None and self._back_off.active():
-            self._back_off.cancel()
+        self._intake.end()
         self._give_back()
 
     def _give_back(self) -> None:
@@ -462,6 +397,3 @@ class ThreadTeam(Service):
             self._patience.cancel()
         if stopped is not None:
             stopped.callback(None)
-
-    def _bug(self, failure: Failure) -> None:
-        self._log.failure("A worker team failed on what it received", failure=failure)

@@ -17,7 +17,8 @@ from chanserv.errors import (
 )
 from chanserv.messages import Delivery, Outcome, Send
 from chanserv.worker import team as team_module
-from chanserv.worker.team import FIRST_BACK_OFF, MAX_TRIPS, SHORTEST_STOP, ThreadTeam
+from chanserv.worker.intake import FIRST_BACK_OFF
+from chanserv.worker.team import MAX_TRIPS, SHORTEST_STOP, ThreadTeam
 from tests.worker.fakes import PATIENCE, FakeApplication, FakeLayer, TurningReactor
 
 
