@@ -31,6 +31,17 @@ from chanserv.names import check_channel
 __all__ = ["AsgiHandler", "AsgiRequest", "ViewConsumer"]
 
 
+def _note_failure(request: HttpRequest | None = None, **_: Any) -> None:
+    """Hear of an exception that Django answers with its page for errors."""
+    if isinstance(request, AsgiRequest):
+        request.failed = True
+
+
+signals.got_request_exception.connect(
+    _note_failure, dispatch_uid="chanserv.django.handler", weak=False
+)
+
+
 class AsgiHandler(BaseHandler):
     """
     Makes a Django response of a message on C{http.request}.
@@ -64,6 +75,11 @@ class AsgiHandler(BaseHandler):
         set_script_prefix(request.META["SCRIPT_NAME"])
         signals.request_started.send(sender=self.__class__, environ=request.META, message=message)
         response = self.get_response(request)
+        if request.failed:
+            # The client has its page, and whoever counts failures shall hear of it too.
+            outbox = current_outbox(message.channel_layer)
+            if outbox is not None:
+                outbox.failed = True
         response._handler_class = self.__class__  # type: ignore[attr-defined]
         return response
 

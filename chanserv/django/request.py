@@ -95,8 +95,10 @@ class AsgiRequest(HttpRequest):
     A request that came as a message.
 
     @ivar message: the message.
+    @ivar failed: whether an exception has ended the view, or what stands around it.
     """
 
+    failed = False
     _body_failure: tuple[object, ...] | None = None
     _encoding: str | None
     _files: MultiValueDict[str, UploadedFile[Any]]

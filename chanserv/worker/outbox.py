@@ -17,13 +17,16 @@ class Outbox:
     @ivar operations: what to send.
     @ivar consumer: the dotted name of the consumer that ran, for logs; empty
         until the application knows it.
+    @ivar failed: whether the run counts as failed although its consumer ends as if
+        nothing was: somebody has caught the exception, and answered for it.
     """
 
-    __slots__ = ("consumer", "operations")
+    __slots__ = ("consumer", "failed", "operations")
 
     def __init__(self) -> None:
         self.operations: list[Operation] = []
         self.consumer = ""
+        self.failed = False
 
     def send(self, channel: str, message: Message) -> None:
         """

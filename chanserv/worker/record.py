@@ -53,7 +53,7 @@ class Record:
         if times is None:
             times = self._newcomer(name)
         # The clock may have been set back meanwhile.
-        times.add(took if took > 0.0 else 0.0, ending is _FAULT)
+        times.add(took if took > 0.0 else 0.0, ending is _FAULT or run.outbox.failed)
 
     def _newcomer(self, name: str) -> ConsumerTimes:
         if len(self._consumers) >= MAX_CONSUMERS:

@@ -28,11 +28,13 @@ class Answer:
 
     @ivar messages: the replies, as they came.
     @ivar failure: what C{run} raised.
+    @ivar failed: whether the run counts as failed although it raised nothing.
     """
 
     consumer: str
     messages: list[dict[str, Any]]
     failure: BaseException | None = None
+    failed: bool = False
     cookies: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -91,6 +93,7 @@ class SiteRunner:
                 answer.failure = error
             finally:
                 answer.consumer = outbox.consumer
+                answer.failed = outbox.failed
                 assert self.face.send_batch(outbox.operations) == [None] * len(outbox.operations)
                 connections.close_all()
 

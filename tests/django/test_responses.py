@@ -188,11 +188,13 @@ def test_an_exception_in_a_view_is_djangos_own_500(
     answer = site.get("/error/")
     assert answer.status == 500
     assert b"the view broke" in answer.body
+    assert answer.failed
     assert "Internal Server Error: /error/" in caplog.text
 
 
 def test_a_missing_page_is_djangos_own_404(site: SiteRunner) -> None:
-    assert site.get("/missing/").status == 404
+    missing = site.get("/missing/")
+    assert (missing.status, missing.failed) == (404, False)
     assert site.get("/nowhere/").status == 404
 
 

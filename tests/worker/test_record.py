@@ -42,6 +42,13 @@ class Recording(SynchronousTestCase):
         self.assertEqual(a.buckets, [1, *[0] * (len(BUCKETS) - 1), 1])
         self.assertEqual((b.runs, b.failures, b.buckets[0]), (1, 0, 1))
 
+    def test_a_run_whose_exception_was_answered_by_somebody_has_failed_too(self):
+        record = Record()
+        run = run_of("site.view")
+        run.outbox.failed = True
+        record.add(run)
+        self.assertEqual(status_of(record).consumers["site.view"].failures, 1)
+
     def test_a_message_that_was_not_begun_is_no_run(self):
         record = Record()
         record.add(run_of("", ending=Ending.EXPIRED))
