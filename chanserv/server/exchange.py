@@ -8,7 +8,6 @@ answers the next on the same connection.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import Enum
 from typing import Any, Protocol
 
 from twisted.logger import Logger
@@ -18,6 +17,7 @@ from twisted.web import http
 from chanserv.errors import ChannelLayerError, MessageTooLarge
 from chanserv.formats import Address
 from chanserv.messages import Delivery, Outcome, SealedMessage
+from chanserv.server import stages
 from chanserv.server.answer import Answer, Sink
 from chanserv.server.body import BodyFeed, Spool, split_body
 from chanserv.server.context import ServerContext
@@ -45,19 +45,6 @@ from chanserv.server.wire import Socket
 CLIENT_LEFT = 499
 """What the access log says of a request whose client left before its answer.
 nginx introduced it; no client ever sees it."""
-
-
-class Stage(Enum):
-    """Where a request is."""
-
-    RECEIVING = "receiving"
-    WAITING = "waiting"
-    """Sent to the layer; nothing has come back."""
-    STREAMING = "streaming"
-    """Part of the response is out, and more will come."""
-    UPGRADING = "upgrading"
-    """A WebSocket handshake that waits for its consumer."""
-    DONE = "done"
 
 
 class Connection(Sink, Protocol):
@@ -105,7 +92,7 @@ class HTTPRequest(http.Request, Recipient):
     keeps a request cheap: no parsed arguments, no cookies, no second set of
     headers.
 
-    @ivar stage: see L{Stage}.
+    @ivar stage: see L{stages.Stage}.
     @ivar fields: the headers as they came, in order, with lower-case names.
     @ivar head: what they say, when they are complete.
     @ivar path_text: the decoded path.
@@ -130,13 +117,13 @@ class HTTPRequest(http.Request, Recipient):
         self.context: ServerContext = channel.context
         self.origin: Origin = channel
         self.fields: list[tuple[bytes, bytes]] = []
-        self.stage = Stage.RECEIVING
+        self.stage = stages.RECEIVING
 
     # What the channel calls.
 
     def handleContentChunk(self, data: bytes) -> None:
         """Keep a piece of the body."""
-        if self.stage is not Stage.RECEIVING:
+        if self.stage is not stages.RECEIVING:
             return
         limits = self.context.limits
         if self._spool is None:
@@ -186,9 +173,9 @@ class HTTPRequest(http.Request, Recipient):
 
     def connectionLost(self, reason: Failure) -> None:
         """The client is gone, or need not be answered any more."""
-        if self.stage is Stage.DONE:
+        if self.stage is stages.DONE:
             return
-        if self.stage is not Stage.RECEIVING:
+        if self.stage is not stages.RECEIVING:
             self._log_access()
         self._end(Outcome.LOST)
         self.channel = None
@@ -225,7 +212,7 @@ class HTTPRequest(http.Request, Recipient):
             "http.request", message, receipt, self._sent, patient=True, name=reply_channel
         )
         context.counts.requests += 1
-        self.stage = Stage.WAITING
+        self.stage = stages.WAITING
         channel.answering(context.limits.http_timeout + context.outlet.wait)
 
     def _sent(self, error: ChannelLayerError | None) -> None:
@@ -234,11 +221,11 @@ class HTTPRequest(http.Request, Recipient):
             self._known = True
             if self._feed is not None:
                 self._feed.start()
-            if self.stage is Stage.DONE:
+            if self.stage is stages.DONE:
                 self._tell_disconnect()  # its client left before this word
             return
         self.context.counts.refused(error)
-        if self.stage is Stage.WAITING:
+        if self.stage is stages.WAITING:
             if isinstance(error, MessageTooLarge):
                 self.answer_plainly(413, "the request is too large")
             else:
@@ -255,9 +242,9 @@ class HTTPRequest(http.Request, Recipient):
             return
         try:
             match self.stage:
-                case Stage.WAITING:
+                case stages.WAITING:
                     self._begin(read_response(message), delivery)
-                case Stage.STREAMING:
+                case stages.STREAMING:
                     self._continue(*read_chunk(message), delivery)
                 case _:
                     delivery.settle(Outcome.LOST)
@@ -275,27 +262,27 @@ class HTTPRequest(http.Request, Recipient):
     def _outcome(self, outcome: object) -> None:
         self.context.losses.note(outcome)
         if outcome == Outcome.EXPIRED:
-            if self.stage is Stage.WAITING:
+            if self.stage is stages.WAITING:
                 self._answer_busy()
         elif outcome == Outcome.LOST:
-            if self.stage is Stage.WAITING:
+            if self.stage is stages.WAITING:
                 self.answer_plainly(502, "the worker went away")
-            elif self.stage is Stage.STREAMING:
+            elif self.stage is stages.STREAMING:
                 self.channel.abort()
 
     def fail(self) -> None:
         """Answer 500, or where that is too late end the connection."""
-        if self.stage is Stage.WAITING:
+        if self.stage is stages.WAITING:
             self.answer_plainly(500, "the site's answer cannot be used")
-        elif self.stage is Stage.STREAMING:
+        elif self.stage is stages.STREAMING:
             self.channel.abort()
 
     def timed_out(self) -> None:
         """No worker has answered in time, or the client does not read."""
-        if self.stage is Stage.WAITING:
+        if self.stage is stages.WAITING:
             self.context.counts.unanswered += 1
             self._answer_busy()
-        elif self.stage is Stage.STREAMING:
+        elif self.stage is stages.STREAMING:
             self.context.counts.connections_timed_out += 1
             self.channel.abort()
         elif self._session is not None:
@@ -321,7 +308,7 @@ class HTTPRequest(http.Request, Recipient):
             self.context, self.channel, response, self.method, self.uri, self.clientproto
         )
         if response.more:
-            self.stage = Stage.STREAMING
+            self.stage = stages.STREAMING
             self.channel.streaming()
         answer.begin(response)
         if not response.more:
@@ -340,7 +327,7 @@ class HTTPRequest(http.Request, Recipient):
             answer.settle(delivery)
             return
         delivery.settle()
-        if not more and self.stage is Stage.STREAMING and answer.end():
+        if not more and self.stage is stages.STREAMING and answer.end():
             self._finish()
 
     def transport_ready(self) -> None:
@@ -352,7 +339,7 @@ class HTTPRequest(http.Request, Recipient):
 
     def _finish(self) -> None:
         """The response is written."""
-        if self.stage is Stage.DONE:
+        if self.stage is stages.DONE:
             return
         self._log_access()
         channel = self.channel
@@ -362,7 +349,7 @@ class HTTPRequest(http.Request, Recipient):
 
     def _end(self, outcome: Outcome) -> None:
         """Leave the server; C{outcome} is that of the parts not yet settled."""
-        self.stage = Stage.DONE
+        self.stage = stages.DONE
         if self._reply_channel:
             self.context.recipients.pop(self._reply_channel, None)
         if self._spool is not None:
@@ -425,7 +412,7 @@ class HTTPRequest(http.Request, Recipient):
 
     def _upgrade(self, head: Head, query: bytes) -> None:
         offer = read_offer(self.method, head)
-        self.stage = Stage.UPGRADING
+        self.stage = stages.UPGRADING
         session = self._session = WebSocketSession(self.context, self, offer)
         self.channel.answering(NEVER)
         session.start(head, query)
@@ -435,7 +422,7 @@ class HTTPRequest(http.Request, Recipient):
     ) -> None:
         """Answer a handshake with an error, and close."""
         self._session = None
-        if self.stage is Stage.UPGRADING:
+        if self.stage is stages.UPGRADING:
             self.channel.persistent = False
             self.answer_plainly(status, text, headers)
 
@@ -443,6 +430,6 @@ class HTTPRequest(http.Request, Recipient):
         """Give the connection to a socket of C{session}; as L{Upgrade.hand_over}."""
         self._log_access(101)
         socket, leftover = self.channel.hand_over(session)
-        self.stage = Stage.DONE
+        self.stage = stages.DONE
         self.channel = self._session = None
         return socket, leftover

@@ -5,7 +5,7 @@ Every connection begins here; one whose first bytes are those of HTTP/2 is hande
 over to L{HTTP2Connection}, whatever was agreed on by ALPN or not.
 
 Requests are read by its base, L{RequestReader}.  A connection goes through the
-phases of L{Phase}; whichever it is in, it has one deadline, and when that
+phases of L{phases.Phase}; whichever it is in, it has one deadline, and when that
 passes L{HTTPConnection.timed_out} decides by the phase.  One request at a time
 is answered; what the client sends ahead waits, in bounded measure, and from
 there on in the client's own buffers.
@@ -28,12 +28,12 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
 from chanserv.formats import Address
+from chanserv.server import phases, stages
 from chanserv.server.arrivals import has_unread
 from chanserv.server.context import Course, ServerContext
-from chanserv.server.exchange import HTTPRequest, Stage
+from chanserv.server.exchange import HTTPRequest
 from chanserv.server.http2.connection import HTTP2Connection
 from chanserv.server.http2.frames import PREFACE
-from chanserv.server.phases import Phase
 from chanserv.server.reading import RequestReader
 from chanserv.server.requests import address_pair
 from chanserv.server.responses import (
@@ -125,16 +125,16 @@ class HTTPConnection(RequestReader):
     def dataReceived(self, data: bytes) -> None:
         """Bytes have come."""
         match self.phase:
-            case Phase.IDLE:
+            case phases.IDLE:
                 self.enter_head()
-            case Phase.NEW:
+            case phases.NEW:
                 if self._early:
                     data, self._early = self._early + data, b""
                 if PREFACE.startswith(data[: len(PREFACE)]) and self.context.limits.http2_streams:
                     self._turn_to_http2(data)
                     return
                 self.enter_head()
-            case Phase.LINGERING | Phase.CLOSING | Phase.GONE:
+            case phases.LINGERING | phases.CLOSING | phases.GONE:
                 return
             case _:
                 pass
@@ -166,9 +166,9 @@ class HTTPConnection(RequestReader):
         self.requests.clear()
 
     def _leave(self) -> None:
-        if self.phase is Phase.GONE:
+        if self.phase is phases.GONE:
             return
-        self.phase = Phase.GONE
+        self.phase = phases.GONE
         context = self.context
         context.timeouts.end(self)
         if self in context.connections:
@@ -182,7 +182,7 @@ class HTTPConnection(RequestReader):
             return  # a full transport says so again with each write
         self.write_paused = True
         self._unsent = 0
-        if self.phase is Phase.IDLE or self._is_streaming():
+        if self.phase is phases.IDLE or self._is_streaming():
             self.context.timeouts.after(self, self.context.limits.send_timeout)
 
     def resumeProducing(self) -> None:
@@ -190,7 +190,7 @@ class HTTPConnection(RequestReader):
         super().resumeProducing()
         self.write_paused = False
         self._unsent = 0
-        if self.phase is Phase.IDLE:
+        if self.phase is phases.IDLE:
             self.context.timeouts.after(self, self.context.limits.keep_alive_timeout)
         elif self._is_streaming():
             self.context.timeouts.set(self, NEVER)
@@ -198,7 +198,7 @@ class HTTPConnection(RequestReader):
             self.requests[0].transport_ready()
 
     def _is_streaming(self) -> bool:
-        return bool(self.requests) and self.requests[0].stage is Stage.STREAMING
+        return bool(self.requests) and self.requests[0].stage is stages.STREAMING
 
     # Refusing.
 
@@ -208,7 +208,7 @@ class HTTPConnection(RequestReader):
 
         It may not even have arrived in whole.
         """
-        if self.phase in (Phase.LINGERING, Phase.CLOSING, Phase.GONE):
+        if self.phase in (phases.LINGERING, phases.CLOSING, phases.GONE):
             return
         self.context.counts.bad_requests += 1
         client, request_id = self.client, b""
@@ -266,7 +266,7 @@ class HTTPConnection(RequestReader):
 
     def answering(self, timeout: float) -> None:
         """The request is with a worker, for at most C{timeout} seconds."""
-        self.phase = Phase.ANSWERING
+        self.phase = phases.ANSWERING
         self.context.timeouts.set(self, self.context.clock.seconds() + timeout)
 
     def streaming(self) -> None:
@@ -297,19 +297,19 @@ class HTTPConnection(RequestReader):
 
     def requestDone(self, request: Any) -> None:
         """The response is written: on to the next request, or the end."""
-        if self.phase is not Phase.ANSWERING:
+        if self.phase is not phases.ANSWERING:
             return
         if not self.persistent:
             self.requests.clear()
             self._linger()
             return
         limits = self.context.limits
-        self.phase = Phase.IDLE
+        self.phase = phases.IDLE
         self.context.timeouts.after(
             self, limits.send_timeout if self.write_paused else limits.keep_alive_timeout
         )
         super().requestDone(request)
-        if self._buffer and self.phase is Phase.IDLE:
+        if self._buffer and self.phase is phases.IDLE:
             self.enter_head()
         elif self.context.course >= Course.DRAINED:
             self.close_idle()
@@ -345,26 +345,26 @@ class HTTPConnection(RequestReader):
     def timed_out(self, now: float) -> None:
         """The deadline of the present phase has passed."""
         match self.phase:
-            case Phase.IDLE if self.write_paused:
+            case phases.IDLE if self.write_paused:
                 self.context.counts.connections_timed_out += 1
                 self.abort()
-            case Phase.IDLE | Phase.NEW:
+            case phases.IDLE | phases.NEW:
                 self._close()
-            case Phase.HEAD | Phase.BODY:
+            case phases.HEAD | phases.BODY:
                 self.context.counts.connections_timed_out += 1
                 self.refuse(408, "the request took too long")
-            case Phase.ANSWERING:
+            case phases.ANSWERING:
                 self.requests[0].timed_out()
-            case Phase.LINGERING:
+            case phases.LINGERING:
                 self._close()
-            case Phase.CLOSING:
+            case phases.CLOSING:
                 self.abort()
-            case Phase.GONE:
+            case phases.GONE:
                 pass
 
     def _close(self) -> None:
         """Close when everything is written; drop what does not get there."""
-        self.phase = Phase.CLOSING
+        self.phase = phases.CLOSING
         self.context.timeouts.after(self, self.context.limits.send_timeout)
         self.loseConnection()
 
@@ -388,7 +388,7 @@ class HTTPConnection(RequestReader):
             self._close()
             return
         limits = self.context.limits
-        self.phase = Phase.LINGERING
+        self.phase = phases.LINGERING
         self.context.timeouts.after(
             self, limits.send_timeout if self.write_paused else limits.linger_timeout
         )
@@ -404,16 +404,16 @@ class HTTPConnection(RequestReader):
 
     def close_idle(self) -> None:
         """Close, unless a request is under way, or has arrived unread."""
-        if self.phase in (Phase.IDLE, Phase.NEW) and not has_unread(self.transport):
+        if self.phase in (phases.IDLE, phases.NEW) and not has_unread(self.transport):
             self._close()
 
     def give_up(self) -> None:
         """The server ends: answer 503 where nothing has been answered yet."""
-        if self.phase is Phase.LINGERING:
+        if self.phase is phases.LINGERING:
             self._close()
-        elif self.phase is Phase.ANSWERING and self.requests[0].stage in (
-            Stage.WAITING,
-            Stage.UPGRADING,
+        elif self.phase is phases.ANSWERING and self.requests[0].stage in (
+            stages.WAITING,
+            stages.UPGRADING,
         ):
             self.requests[0].timed_out()
         else:
@@ -421,9 +421,9 @@ class HTTPConnection(RequestReader):
 
     def abort(self) -> None:
         """Drop the connection, with what has not been sent."""
-        if self.phase is Phase.GONE:
+        if self.phase is phases.GONE:
             return
-        self.phase = Phase.CLOSING
+        self.phase = phases.CLOSING
         self.context.timeouts.end(self)
         requests, self.requests = self.requests, []
         for request in requests:

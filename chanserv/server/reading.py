@@ -14,10 +14,10 @@ from typing import Any
 
 from twisted.web import http
 
+from chanserv.server import phases
 from chanserv.server.body import extend_body_deadline
 from chanserv.server.context import ServerContext
 from chanserv.server.handshake import wants_websocket
-from chanserv.server.phases import Phase
 from chanserv.server.requests import RequestRefused, header_field, read_head
 
 
@@ -37,7 +37,7 @@ class RequestReader(http.HTTPChannel):
     def __init__(self, context: ServerContext) -> None:
         super().__init__()
         self.context = context
-        self.phase = Phase.NEW
+        self.phase = phases.NEW
         self.maxHeaders = context.limits.header_count
         self.totalHeadersSize = self.MAX_LENGTH = context.limits.header_bytes
         self._optimisticEagerReadSize = context.limits.ahead_bytes
@@ -58,7 +58,7 @@ class RequestReader(http.HTTPChannel):
 
     def enter_head(self) -> None:
         """The first bytes of a request are here."""
-        self.phase = Phase.HEAD
+        self.phase = phases.HEAD
         self.context.timeouts.after(self, self.context.limits.header_timeout)
 
     def headerReceived(self, line: bytes) -> bool:
@@ -73,7 +73,7 @@ class RequestReader(http.HTTPChannel):
         except RequestRefused as refusal:
             self.refuse(refusal.status, refusal.reason)
             return False
-        if self.phase is not Phase.HEAD:
+        if self.phase is not phases.HEAD:
             return False
         fields = self.requests[-1].fields
         fields.append(field)
@@ -106,7 +106,7 @@ class RequestReader(http.HTTPChannel):
         self.persistent = head.persistent
         self.body_chunked = self.length is None
         if self.length != 0:
-            self.phase = Phase.BODY
+            self.phase = phases.BODY
             limits = self.context.limits
             # Leave the deadline of the head behind.
             self.context.timeouts.after(self, limits.body_timeout)
@@ -115,9 +115,9 @@ class RequestReader(http.HTTPChannel):
 
     def rawDataReceived(self, data: bytes) -> None:
         """Bytes of a body, or of requests sent ahead."""
-        if self.phase is Phase.BODY:
+        if self.phase is phases.BODY:
             extend_body_deadline(self.context, self, len(data))
-        elif self.phase is not Phase.ANSWERING:
+        elif self.phase is not phases.ANSWERING:
             return
         super().rawDataReceived(data)
         if len(self._dataBuffer) > 1:
@@ -126,7 +126,7 @@ class RequestReader(http.HTTPChannel):
 
     def allContentReceived(self) -> None:
         """The request is complete."""
-        if self.phase is Phase.HEAD or self.phase is Phase.BODY:
+        if self.phase is phases.HEAD or self.phase is phases.BODY:
             super().allContentReceived()
 
     def lineLengthExceeded(self, line: bytes) -> None:

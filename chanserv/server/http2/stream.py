@@ -25,8 +25,9 @@ from hpack import HeaderTuple
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 
+from chanserv.server import stages
 from chanserv.server.body import extend_body_deadline
-from chanserv.server.exchange import HTTPRequest, Stage
+from chanserv.server.exchange import HTTPRequest
 from chanserv.server.http2.heads import (
     VERSION,
     Fields,
@@ -373,7 +374,7 @@ class Stream:
 
     def give_up(self) -> None:
         """The server ends: answer 503 where nothing has been answered yet."""
-        if self.request.stage is Stage.WAITING:
+        if self.request.stage is stages.WAITING:
             self.request.timed_out()
         elif self.turn is not Turn.SENDING:
             self.reset(ErrorCodes.REFUSED_STREAM)
