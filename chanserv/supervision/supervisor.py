@@ -203,6 +203,9 @@ class Supervisor(Service):
     def _tick(self) -> None:
         if self.running or not self.crew.done:
             self._clock = self._reactor.callLater(TICK, self._tick)
+            for process in self._processes.values():
+                # One that has fallen silent says nothing that could bring this along.
+                process.show_withheld()
             self._do(self.crew.tick(self._now()))
 
     def _do(self, actions: Iterable[Action]) -> None:

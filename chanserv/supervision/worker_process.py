@@ -155,7 +155,7 @@ class WorkerProcess(ProcessProtocol):
         pipes: Any = getattr(self.transport, "pipes", {})
         for pipe in list(pipes.values()):
             pipe.loseConnection()
-        self._show_withheld()
+        self.show_withheld()
         self._ended(self, self._how or "")
 
     def _take(self, childFD: int, line: bytes) -> None:
@@ -184,10 +184,11 @@ class WorkerProcess(ProcessProtocol):
         """Whether one more line of it may be logged; else it is counted."""
         if not self._allowance.take(self._reactor.seconds()):
             return False
-        self._show_withheld()
+        self.show_withheld()
         return True
 
-    def _show_withheld(self) -> None:
+    def show_withheld(self) -> None:
+        """Say how many lines have not been logged, if there are such."""
         withheld, self._allowance.withheld = self._allowance.withheld, 0
         if withheld:
             self._printed(self, f"({withheld} more lines, too fast to be shown)")

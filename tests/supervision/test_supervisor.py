@@ -150,6 +150,15 @@ class Watching(SupervisorTests):
             ],
         )
 
+    def test_what_was_not_shown_is_said_of_one_that_falls_silent_too(self):
+        process = self.begun()[0]
+        with capturedLogs() as events:
+            process.print(b"line\n" * (LINES_A_SECOND + 7))
+            self.reactor.pass_time(3)
+        texts = [formatEvent(one) for one in events]
+        self.assertEqual(len(texts), LINES_A_SECOND + 1)
+        self.assertEqual(texts[-1], "[worker 1] (7 more lines, too fast to be shown)")
+
     def test_nor_one_that_logs_without_end(self):
         process = self.begun()[0]
         with capturedLogs() as events:
