@@ -22,6 +22,8 @@ Examples:
     twistd -n chanserv --settings=mysite.settings
   The same for everyone, on port 80, with an access log:
     twistd -n chanserv --settings=mysite.settings --listen=tcp:80 --access-log=access.log
+  On all cores, with new code whenever this process gets a SIGHUP:
+    twistd -n chanserv --settings=mysite.settings --layer=ipc:mysite --workers=4
   Apart, over a layer that both reach: the interface server, and the workers:
     twistd -n chanserv --layer=ipc:mysite
     twistd -n chanserv --layer=ipc:mysite --settings=mysite.settings --no-listen

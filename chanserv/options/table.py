@@ -78,15 +78,6 @@ GROUPS: Final[tuple[tuple[str, tuple[Choice, ...]], ...]] = (
                    "than once.", DEFAULT_ENDPOINT, repeated=True),
             Choice("no-listen", FLAG, "Listen nowhere: run workers only."),
             Choice("root-path", PATH, "Where the site is mounted, as SCRIPT_NAME: /shop.", ""),
-            Choice("access-log", PATH, "Log requests in the combined format to this file, or to "
-                   "standard output for '-'. The default is not to."),
-            Choice("metrics", Kind("ENDPOINT"), "A Twisted endpoint for the pages /metrics "
-                   "(Prometheus), /healthz and /readyz, such as tcp:9100:interface=127.0.0.1."),
-            Choice("log-format", Kind("FORMAT", read_log_format), "text, or json for a log of one "
-                   "JSON object a line; with it, --access-log=- is JSON too.",
-                   _CONFIG["log_format"]),
-            Choice("no-request-ids", FLAG, "Give requests no X-Request-ID, and pass on what "
-                   "clients send."),
             Choice("server-name", TEXT, "What the Server header says where the site sets none.",
                    SERVER.decode("ascii")),
             Choice("no-server-name", FLAG, "Send no Server header where the site sets none."),
@@ -118,6 +109,8 @@ GROUPS: Final[tuple[tuple[str, tuple[Choice, ...]], ...]] = (
             Choice("release", TEXT, "A label of the code that workers run, shown with them; "
                    "or @PATH of a file that begins with it, read anew for each new worker process.",
                    ""),
+            Choice("stop-timeout", DURATION, "How long a stop waits for consumers that run.",
+                   _CONFIG["stop_timeout"]),
             Choice("finish-timeout", DURATION, "How long a worker process waits for consumers that "
                    "run when another has taken its place.", _CONFIG["finish_timeout"]),
             Choice("start-timeout", DURATION, "How long a worker process may take to load the "
@@ -132,15 +125,27 @@ GROUPS: Final[tuple[tuple[str, tuple[Choice, ...]], ...]] = (
                    "as 'thumbnails.*'. May be given more than once.", repeated=True),
             Choice("exclude-channels", GLOB, "Do not read those of the site's channels that match. "
                    "May be given more than once.", repeated=True),
-            Choice("unordered", FLAG, "Do not keep a socket's next event waiting until its last "
-                   "has been handled."),
-            Choice("stop-timeout", DURATION, "How long a stop waits for consumers that run.",
-                   _CONFIG["stop_timeout"]),
+        ),
+    ),
+    (
+        "Logs, metrics and health",
+        (
+            Choice("access-log", PATH, "Log requests in the combined format to this file, or to "
+                   "standard output for '-'. The default is not to."),
+            Choice("log-format", Kind("FORMAT", read_log_format), "text, or json for a log of one "
+                   "JSON object a line; with it, --access-log=- is JSON too.",
+                   _CONFIG["log_format"]),
+            Choice("no-request-ids", FLAG, "Give requests no X-Request-ID, and pass on what "
+                   "clients send."),
+            Choice("metrics", Kind("ENDPOINT"), "A Twisted endpoint for the pages /metrics "
+                   "(Prometheus), /healthz and /readyz, such as tcp:9100:interface=127.0.0.1."),
         ),
     ),
     (
         "WebSockets",
         (
+            Choice("unordered", FLAG, "Do not keep a socket's next event waiting until its last "
+                   "has been handled."),
             Choice("websocket-compression", FLAG, "Compress messages for clients that offer it; "
                    "costs some 10 KB of memory a socket."),
         ),
@@ -166,8 +171,8 @@ GROUPS: Final[tuple[tuple[str, tuple[Choice, ...]], ...]] = (
             _limit("min-body-rate", "body_rate", SIZE, "Of a body, in each second, at least."),
             _limit("max-pipelined", "ahead_bytes", SIZE, "Sent by a client while its last request "
                    "is not answered."),
-            _limit("http-timeout", "http_timeout", DURATION, "From a request to the begin of its "
-                   "response."),
+            _limit("http-timeout", "http_timeout", DURATION, "From a request to the first byte of "
+                   "its response."),
             _limit("retry-after", "retry_after", COUNT, "Seconds after which a client that was "
                    "answered 503 may come back."),
             _limit("max-unsent", "unsent_bytes", SIZE, "Written to a client and not taken by it."),

@@ -65,7 +65,7 @@ class Spool:
         return None if self._file is not None else bytes(self._held)
 
     def detach(self) -> IO[bytes]:
-        """Hand over the file, at its begin.  The body must be in one."""
+        """Hand over the file, at its start.  The body must be in one."""
         file, self._file = self._file, None
         assert file is not None
         file.seek(0)

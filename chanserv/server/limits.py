@@ -97,7 +97,7 @@ class Limits:
     being held."""
 
     http_timeout: float = 120.0
-    """Seconds from a request to the begin of its response; after it 503.  The
+    """Seconds from a request to the start of its response; after it 503.  The
     default of Daphne."""
 
     retry_after: int = 5

@@ -82,7 +82,7 @@ class Replacement:
     """
     A replacement begins or ends.
 
-    @ivar succeeded: whether new workers have taken over; L{None} at its begin.
+    @ivar succeeded: whether new workers have taken over; L{None} at its start.
     """
 
     succeeded: bool | None = None

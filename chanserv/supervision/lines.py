@@ -38,7 +38,7 @@ class Lines:
         self._skipping = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Give each line that is whole now, without its end; of one too long the begin."""
+        """Give each line that is whole now, without its end; of one too long its start."""
         *whole, rest = data.split(b"\n")
         for line in whole:
             if not self._skipping:
