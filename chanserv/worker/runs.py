@@ -7,9 +7,12 @@ let an exception of the application out.
 
 from __future__ import annotations
 
+import os
+import sys
+import traceback
 from enum import Enum
 from math import inf
-from typing import Final
+from typing import Final, NoReturn
 
 from twisted.logger import Logger
 
@@ -82,7 +85,7 @@ class Run:
         return run
 
 
-def perform(run: Run, application: IApplication) -> None:
+def perform(run: Run, application: IApplication, process: int = 0) -> None:
     """
     Run the consumer, to its end, in the calling thread.
 
@@ -90,13 +93,20 @@ def perform(run: Run, application: IApplication) -> None:
     in a thread they would end the thread and nothing else.  They are logged
     here too, so that the site's C{__str__} and C{__repr__} methods, which may
     ask a database, run in a thread that may wait.
+
+    @param process: the id of the process that it is run in: one that the consumer has
+        forked, and that comes back here, ends.  0 where that is not looked for.
     """
     delivery = run.delivery
     message: dict[str, object] = dict(delivery.message)
     if run.postponed:
         message[RETRIES_KEY] = run.postponed
     try:
-        application.run(delivery.channel, message, run.outbox)
+        try:
+            application.run(delivery.channel, message, run.outbox)
+        finally:
+            if process and os.getpid() != process:
+                _end_fork()
     except ConsumeLater:
         run.ending = Ending.LATER
     except DenyConnection:
@@ -123,6 +133,28 @@ def perform(run: Run, application: IApplication) -> None:
         run.ending = _fault(run)
     else:
         run.ending = Ending.DONE
+
+
+def _end_fork() -> NoReturn:
+    """
+    End a process that a consumer has forked, as if its program had come to its end.
+
+    It has none of the worker's other threads, and nobody whom it could tell how the run
+    went; and the runs that wait in its copy of the queue are its parent's to perform.
+    """
+    error = sys.exc_info()[1]
+    status = 0
+    if isinstance(error, SystemExit):
+        status = error.code if isinstance(error.code, int) else int(error.code is not None)
+    elif error is not None:
+        status = 1
+    try:
+        if error is not None and not isinstance(error, SystemExit):
+            traceback.print_exception(error)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    finally:
+        os._exit(status & 0xFF)
 
 
 def _deny(run: Run) -> Ending:

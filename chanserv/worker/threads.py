@@ -8,6 +8,7 @@ reactor, and those that finish before it has got round to looking need not.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -49,6 +50,7 @@ class Threads:
         "_call_from_thread",
         "_ended",
         "_finished",
+        "_process",
         "_queue",
         "_return",
         "_seconds",
@@ -80,11 +82,13 @@ class Threads:
         self._finished: deque[Run | None] = deque()
         self._woken = False
         self._alive = 0
+        self._process = 0
 
     def start(
         self, names: list[str], start_thread: Callable[[Callable[[], None], str], object]
     ) -> None:
         """Start one thread for each of C{names}."""
+        self._process = os.getpid()
         for name in names:
             self._alive += 1
             start_thread(self._work, name)
@@ -124,7 +128,7 @@ class Threads:
             return
         run.began = began
         try:
-            perform(run, self._application)
+            perform(run, self._application, self._process)
         except BaseException:
             # Nothing of the site's gets here, so it is our own mistake, or the
             # end of memory; a thread less would not make it better.

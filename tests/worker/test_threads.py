@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 import threading
+import warnings
 from collections.abc import Callable
+
+import pytest
 
 from chanserv.messages import Delivery, seal
 from chanserv.worker.runs import Ending, Run
 from chanserv.worker.threads import Threads, start_daemon_thread
+from tests.processes import wait_until
 from tests.worker.fakes import PATIENCE, FakeApplication
 
 
@@ -122,3 +129,55 @@ def test_threads_have_their_names_and_do_not_keep_the_process_from_ending() -> N
     assert [thread.name for thread in crew.members] == ["member-0", "member-1"]
     assert all(thread.daemon for thread in crew.members)
     crew.finish()
+
+
+@pytest.mark.parametrize(
+    ("leave", "status"),
+    [
+        (lambda: None, 0),
+        (sys.exit, 0),
+        (lambda: sys.exit(3), 3),
+        (lambda: sys.exit("in words"), 1),
+        (lambda: 1 / 0, 1),
+    ],
+)
+def test_a_process_that_a_consumer_forks_ends_where_it_comes_back(
+    leave: Callable[[], object], status: int
+) -> None:
+    runs, ran = os.pipe()
+    children: list[int] = []
+
+    def consumer(channel: str, message: dict[str, object], outbox: object) -> None:
+        os.write(ran, b"%d" % message["number"])
+        if message["number"] == 0:
+            with warnings.catch_warnings():
+                # Pythons that warn of it fear for locks, and the child takes none here.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                children.append(os.fork())
+            if children[-1] == 0:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+                leave()
+
+    crew = Crew(consumer)
+    crew.put(2)
+    crew.finish()
+    [child] = children
+    ends: list[int] = []
+
+    def has_ended() -> bool:
+        found, how = os.waitpid(child, os.WNOHANG)
+        if found:
+            ends.append(os.waitstatus_to_exitcode(how))
+        return bool(found)
+
+    try:
+        wait_until(has_ended)
+    finally:
+        if not ends:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    assert ends == [status]
+    # The run that waited was performed once: by the parent.
+    assert os.read(runs, 100) == b"01"
+    for descriptor in (runs, ran):
+        os.close(descriptor)
