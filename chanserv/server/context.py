@@ -8,7 +8,7 @@ from __future__ import annotations
 from email.utils import formatdate
 from enum import IntEnum
 from secrets import token_urlsafe
-from typing import Final, Protocol
+from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -26,8 +26,6 @@ from chanserv.server.replies import Recipient, SharedReply
 from chanserv.server.request_ids import RequestIds
 from chanserv.server.responses import Response
 from chanserv.server.timeouts import Timeouts
-
-_DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 class Course(IntEnum):
@@ -132,12 +130,12 @@ class ServerContext:
     def new_reply_channel(self) -> str:
         """A reply channel that this server has never used."""
         self._serial += 1
-        return self.mailbox + base36(self._serial)
+        return f"{self.mailbox}{self._serial:x}"
 
     def new_body_channel(self) -> str:
         """A single-reader channel for the rest of a request's body."""
         self._serial += 1
-        return self._body_prefix + base36(self._serial)
+        return f"{self._body_prefix}{self._serial:x}"
 
     def date_line(self) -> bytes:
         """The C{Date} header of a response sent now, made once a second."""
@@ -205,15 +203,6 @@ class ServerContext:
             recipient.fail()
         except Exception:
             self._log.failure("A connection could not be ended")
-
-
-def base36(number: int) -> str:
-    """C{number} in digits and lower-case letters: short in every message."""
-    text = ""
-    while number:
-        number, digit = divmod(number, 36)
-        text = _DIGITS[digit] + text
-    return text or "0"
 
 
 def _random() -> str:
