@@ -31,6 +31,7 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 from twisted.internet.endpoints import AdoptedStreamServerEndpoint
+from twisted.logger import Logger
 
 from chanserv.core.capacity import rule_pairs
 from chanserv.django.application import DjangoApplication
@@ -58,6 +59,8 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
     from chanserv.interfaces import IChannelLayer
+
+_log: Final = Logger(namespace="chanserv.django")
 
 STOP_TIMEOUT: Final = 2.0
 """Seconds that Ctrl-C waits for consumers: whoever develops wants the prompt."""
@@ -172,7 +175,9 @@ class Front:
         )
         supervisor.heard["broken"] = lambda *_: self.broken(supervisor.crew.working > 0)
         supervisor.on_replaced = lambda well: self.replaced() if well else None
-        supervisor.when_working().addCallback(lambda _: self.works(private))
+        supervisor.when_working().addCallback(lambda _: self.works(private)).addErrback(
+            lambda failure: _log.failure("It cannot be said that all is ready", failure)
+        )
         _add_interface_server(service, layer, reactor, listening)
         return service
 
