@@ -25,7 +25,10 @@ FACTOR = float(os.environ.get("CHANSERV_DRAIN_FACTOR", "1"))
 """How many times as many clients as the default ones."""
 
 DRAIN = "--drain=3s"
+AT_ONCE = "--drain=0"
 PATIENT = "--full-patience=5m"
+LONG = "--drain-timeout=2m"
+"""For machines that take their time; a stop lasts no longer than it must."""
 
 GOODBYE = frame(8, (1012).to_bytes(2))
 """A client's answer to the close of a server that ends."""
@@ -175,7 +178,7 @@ def queue_length() -> int:
 def test_connections_that_nobody_has_accepted_yet_are_answered(start: Start) -> None:
     """A server that is kept from running for a moment, and told to end meanwhile."""
     number = queue_length()
-    server = ready(start, "--drain=0")
+    server = ready(start, AT_ONCE, PATIENT, LONG)
 
     async def ask_stopped() -> int:
         with standing_still(server.process.pid):
@@ -196,7 +199,7 @@ def test_connections_that_nobody_has_accepted_yet_are_answered(start: Start) -> 
 
 
 def test_requests_that_nobody_has_read_yet_are_answered_on_open_connections(start: Start) -> None:
-    server = ready(start, "--drain=0")
+    server = ready(start, AT_ONCE, PATIENT, LONG)
 
     async def ask_stopped() -> int:
         connections = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(30)]
