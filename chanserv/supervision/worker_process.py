@@ -11,13 +11,13 @@ do, up the other it tells how it is; both carry lines of JSON, each an object::
                     {"do": "wait"}      its SIGTERM was heard: go on until told to drain
                     {"do": "show"}      print what each thread does
     up              {"state": "loaded"} or "running"
-                    {"beat": WorkerStatus.as_dict()}, each second
+                    {"beat": WorkerStatus.as_dict()}, each second and at its end
                     {"log": {"level": ..., "namespace": ..., "time": ..., "text": ...,
                              "fields": {...}}}
                     {"failed": "why it cannot start"}
                     {"asked": "drain"}  it got a SIGTERM of its own
                     {"roll": channel}   under which it stands on the roll of workers
-                    {"changed": path}   a file of the site is not what it was
+                    {"changed": [path, time]}  a file of the site was changed then
 
 The end of the pipe down means that the supervisor is gone.  A key that the other
 side does not know is left out.
