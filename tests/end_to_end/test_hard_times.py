@@ -101,7 +101,7 @@ def test_five_hundred_idle_sockets_cost_no_processor(start: Start) -> None:
 def test_a_stop_answers_what_has_been_asked_and_then_ends(
     start: Start, number: signal.Signals
 ) -> None:
-    server = start("--drain=0", "--drain-timeout=4")
+    server = start("--threads=9", "--drain=0", "--drain-timeout=6")
 
     async def stop() -> None:
         port = server.port
