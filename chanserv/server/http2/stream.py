@@ -28,6 +28,7 @@ from twisted.logger import Logger
 from chanserv.server import stages
 from chanserv.server.body import extend_body_deadline
 from chanserv.server.exchange import HTTPRequest
+from chanserv.server.http2.frames import MAX_PAYLOAD
 from chanserv.server.http2.heads import (
     VERSION,
     Fields,
@@ -322,7 +323,8 @@ class Stream:
                 self._sent()
                 return written
         if self._parts:
-            room = min(h2.local_flow_control_window(self.number), h2.max_outbound_frame_size)
+            # Clients may allow frames of 16 MB, which others would have to wait for.
+            room = min(h2.local_flow_control_window(self.number), MAX_PAYLOAD)
             if room <= 0:
                 self.context.timeouts.after(self, self.context.limits.send_timeout)
                 return written

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from h2.errors import ErrorCodes
+from h2.settings import SettingCodes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -357,9 +358,11 @@ def _receipts(rig: Rig, mailbox: str) -> list[Any]:
     return found
 
 
-def test_streams_take_turns_of_a_frame() -> None:
+@pytest.mark.parametrize("longest", [16_384, MEGABYTE])
+def test_streams_take_turns_of_a_frame(longest: int) -> None:
     rig = silent()
     client = HTTP2Client(rig, window=MEGABYTE)
+    client.h2.update_settings({SettingCodes.MAX_FRAME_SIZE: longest})
     client.h2.increment_flow_control_window(MEGABYTE)
     numbers = [client.begin(fields()) for _ in range(3)]
     client.turn()
