@@ -110,6 +110,7 @@ class Drain:
     def _say_last(self, now: float) -> None:
         context = self._context
         if self._quiet_until is None:
+            context.course = max(context.course, Course.DRAINED)
             self._quiet_until = min(now + HEARING, max(self._deadline, now + PARTING))
             context.outlet.send_last_farewells()
             context.farewells.say_postponed()

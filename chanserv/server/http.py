@@ -101,7 +101,9 @@ class HTTPConnection(RequestReader):
             self.scheme = "https"
         self.client = address_pair(transport.getPeer())
         self.server = address_pair(transport.getHost())
-        if context.stopping or counts.connections_open > context.limits.connections:
+        # One that has been accepted may only now be known, as by the line of its proxy.
+        late = context.course >= Course.DRAINED
+        if late or counts.connections_open > context.limits.connections:
             self._refuse_connection()
         else:
             context.timeouts.after(self, context.limits.header_timeout)

@@ -247,6 +247,14 @@ class TestServer:
         client.leave()
         assert len(rig.worker.named("websocket.disconnect")) == 1
 
+    def test_one_whose_line_comes_when_the_server_is_told_to_end_is_served(self) -> None:
+        rig = Rig()
+        client, _ = self.connect(rig), rig.connect()
+        rig.server.stopService()
+        client.send(V1).get()
+        status, headers, _ = client.response()
+        assert (status, headers[b"connection"]) == (200, b"close")
+
     def test_without_a_line_nothing_reaches_the_site(self) -> None:
         rig = Rig()
         client = self.connect(rig).get()

@@ -296,10 +296,13 @@ def test_requests_that_have_begun_are_answered_before_the_server_stops() -> None
     assert done == [None]
 
 
-def test_no_new_connections_are_taken_when_the_server_stops() -> None:
-    rig = Rig(silent)
-    rig.connect().get()
+@pytest.mark.parametrize("open_requests", [0, 1])
+def test_no_new_connections_are_taken_when_the_server_has_drained(open_requests: int) -> None:
+    rig = Rig(silent, limits=Limits(drain=3))
+    for _ in range(open_requests):
+        rig.connect().get()
     stop(rig)
+    rig.advance(4 * open_requests)
     client = rig.connect()
     assert client.status() == 503
     assert client.gone
