@@ -12,6 +12,7 @@ entry each, and no timers.
 
 from __future__ import annotations
 
+import sys
 from typing import Final, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -24,7 +25,8 @@ RESOLUTION: Final = 0.5
 """Seconds between two ticks.  A deadline comes true at most this much late,
 which no time-out of seconds feels."""
 
-_NO_SLOT: Final = -1
+_NO_SLOT: Final = sys.maxsize
+"""The slot of what has none: after all others, so that any deadline is before it."""
 
 
 class Timed(Protocol):
@@ -72,14 +74,9 @@ class Timeouts:
     def set(self, thing: Timed, deadline: float) -> None:
         """Let C{thing} time out at C{deadline}, and at no other time."""
         thing.deadline = deadline
-        if deadline == NEVER:
-            return
-        slot = int(deadline / RESOLUTION) + 1
-        if thing.slot == _NO_SLOT:
-            self._place(thing, slot)
-        elif slot < thing.slot:
+        if deadline < (thing.slot - 1) * RESOLUTION:
             self._displace(thing)
-            self._place(thing, slot)
+            self._place(thing, int(deadline / RESOLUTION) + 1)
 
     def end(self, thing: Timed) -> None:
         """Forget C{thing}: it never times out any more."""
