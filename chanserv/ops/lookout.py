@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from typing import Any, ClassVar
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, inlineCallbacks, succeed
+from twisted.internet.defer import Deferred, DeferredLock, inlineCallbacks, succeed
 from twisted.logger import Logger, globalLogPublisher
 from twisted.python.failure import Failure
 
@@ -44,11 +44,15 @@ class Lookout(Service):
         *,
         serving: Callable[[], bool],
         present: Callable[[], bool | None],
+        aside: Callable[..., Deferred[Any]],
     ) -> None:
         """
         @param description: a Twisted endpoint string.
         @param process: where the numbers come from.
         @param serving: see L{Readiness}; so is C{present}.
+        @param aside: calls a function with its arguments where that keeps the reactor
+            from nothing, and gives what it returns: a page of many consumers takes some
+            tenths of a second to write.
         @raise ConfigurationError: C{description} is no endpoint, or a library is missing.
         """
         try:
@@ -64,6 +68,9 @@ class Lookout(Service):
         self._process = process
         self._layer = layer
         self._reactor = reactor
+        self._aside = aside
+        # Others need those threads, too.
+        self._one_at_a_time = DeferredLock()
         self._looking: list[Deferred[Glance]] = []
         self._pulse = Pulse(layer, reactor)
         self._log_events = LogEvents()
@@ -117,10 +124,11 @@ class Lookout(Service):
             glance=glance,
             ready=not reasons,
             layer_answers=not self._pulse.problem,
-            round_trips=self._pulse.round_trips,
-            log_events=self._log_events.by_level,
+            round_trips=self._pulse.round_trips.copy(),
+            log_events=dict(self._log_events.by_level),
         )
-        return self._page(facts, accept)
+        page = yield self._one_at_a_time.run(self._aside, self._page, facts, accept)
+        return page  # type: ignore[no-any-return]
 
     def _glance(self) -> Deferred[Glance]:
         """Look at the layer, once for all who want to know at the same time."""

@@ -3,7 +3,8 @@ The page of metrics, in the formats that Prometheus reads.
 
 Nothing is counted for it: its numbers are those that the parts of a process keep
 anyhow, gathered when somebody asks.  So a process without C{--metrics} pays nothing
-for it, and nothing of it is ever in the way of a message.
+for it, and nothing of it is ever in the way of a message: the page is written in a
+thread, of facts that nobody changes.
 
 It needs C{prometheus_client}, of which it uses the formats, and no registry that all of
 a process shares.

@@ -9,7 +9,7 @@ the answer.
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final
 
 from twisted.application.service import Service
@@ -58,6 +58,10 @@ class RoundTrips:
         self.count += 1
         self.seconds += seconds
         self.buckets[bisect_left(BUCKETS, seconds)] += 1
+
+    def copy(self) -> RoundTrips:
+        """The same, as it is now."""
+        return replace(self, buckets=self.buckets[:])
 
 
 class Pulse(Service):

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.threads import deferToThreadPool
 
 from chanserv.layers.reach import keeps_a_roll
 from chanserv.ops.lookout import Lookout
@@ -68,6 +70,9 @@ def lookout_of(service: ChanservService, config: Config, reactor: Any) -> Lookou
         # All workers that could be there stand on a roll, where there is one.
         return bool(found) if keeps_a_roll(service.layer) else found
 
+    def aside(call: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        return deferToThreadPool(reactor, reactor.getThreadPool(), call, *args)
+
     return Lookout(
         config.metrics,
         service.layer,
@@ -75,6 +80,7 @@ def lookout_of(service: ChanservService, config: Config, reactor: Any) -> Lookou
         service.process,
         serving=lambda: bool(service.running),
         present=present,
+        aside=aside,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from unittest import mock
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import Logger, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
@@ -53,6 +53,7 @@ class LookoutTestCase(SynchronousTestCase):
         self.workers = [WorkerStatus(0, 7, WorkerState.RUNNING, "v1", channels=("thumbnails",))]
         self.process.workers = lambda: self.workers
         self.serving = True
+        self.written = 0
 
     def lookout(self, place: str = PLACE, reactor: object = None) -> Lookout:
         return Lookout(
@@ -62,7 +63,13 @@ class LookoutTestCase(SynchronousTestCase):
             self.process,
             serving=lambda: self.serving,
             present=lambda: None,
+            aside=self.aside,
         )
+
+    def aside(self, call, *args):
+        """What stands for a thread."""
+        self.written += 1
+        return maybeDeferred(call, *args)
 
     def started(self) -> Lookout:
         lookout = self.lookout()
@@ -112,6 +119,25 @@ class LookoutTestCase(SynchronousTestCase):
         self.layer.silence.callback({"messages_pending": 3})
         for page in pages:
             self.assertIn(b"chanserv_layer_messages_pending 3.0", self.successResultOf(page)[0])
+
+    def test_pages_are_written_elsewhere_and_one_after_the_other(self):
+        waiting = []
+
+        def aside(call, *args):
+            waiting.append(Deferred().addCallback(lambda _: call(*args)))
+            return waiting[-1]
+
+        self.aside = aside
+        lookout = self.started()
+        first, second = lookout._metrics(""), lookout._metrics("")
+        Logger().error("what comes meanwhile is for the next")
+        self.assertEqual(len(waiting), 1)
+        waiting[0].callback(None)
+        self.assertIn(b'{level="error"} 0.0', self.successResultOf(first)[0])
+        self.assertNoResult(second)
+        waiting[1].callback(None)
+        self.successResultOf(second)
+        self.flushLoggedErrors()
 
     def test_a_layer_that_is_away_leaves_the_rest_of_the_page(self):
         self.layer.error = LayerUnavailable("nobody listens")
