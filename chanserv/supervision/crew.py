@@ -105,19 +105,13 @@ class Crew(Places):
 
         @param why: what the log is to say of it.
         """
-        if self.replacing is not None and not self.held:
-            self._again = None
-            yield from self._abandon(now)
-            yield from self._replaced(False, now)
+        yield from self._give_up(now)
         yield from self.replace(now, why)
 
     def hold(self, now: float) -> Actions:
         """Give up a replacement: all is about to stop."""
         self.held = True
-        self._again = None
-        if self.replacing is not None:
-            yield from self._abandon(now)
-            yield from self._replaced(False, now)
+        yield from self._give_up(now)
 
     def stop(self, now: float) -> Actions:
         """Have all drain."""
@@ -289,6 +283,13 @@ class Crew(Places):
         )
         yield from self._abandon(now)
         yield from self._replaced(False, now)
+
+    def _give_up(self, now: float) -> Actions:
+        """Give up a replacement that is under way, and the wish for another."""
+        self._again = None
+        if self.replacing is not None:
+            yield from self._abandon(now)
+            yield from self._replaced(False, now)
 
     def _abandon(self, now: float) -> Actions:
         self._to_come = []
