@@ -280,8 +280,7 @@ class TestConfig:
             ({"hosts": [("h",)]}, "hosts must hold URLs and (host, port) pairs, not ('h',)"),
             (
                 {"hosts": [{"host": "h", "password": "sesame"}]},
-                "hosts must hold URLs and (host, port) pairs, not a mapping of host, password: "
-                "write redis://:PASSWORD@HOST:PORT/DATABASE",
+                "not a mapping of host, password: write redis://:PASSWORD@HOST:PORT/DATABASE",
             ),
             (
                 {"hosts": [["redis://:sesame@h/0"]]},
