@@ -37,8 +37,8 @@ from chanserv.server.proxies import Origin
 from chanserv.server.replies import Recipient, SharedReply
 from chanserv.server.requests import Head
 from chanserv.server.responses import BadReply
+from chanserv.server.silence import Silence, Verdict
 from chanserv.server.stream import EventStream
-from chanserv.server.timeouts import NEVER
 from chanserv.server.wire import Socket
 
 
@@ -87,24 +87,22 @@ class WebSocketSession(Recipient):
     @ivar state: see L{SocketState}.
     @ivar path: the decoded path of the handshake.
     @ivar request_id: the id of the handshake, or empty.
-    @ivar heard: when the client was last heard of, on the reactor's clock.
+    @ivar silence: that of the client, once the socket is open.
     @ivar sent_bytes: payload bytes sent to the client.
     """
 
     __slots__ = (
         "_client",
         "_events",
-        "_expires",
         "_leaving",
         "_offer",
-        "_pinged",
         "_upgrade",
         "context",
         "deadline",
-        "heard",
         "path",
         "request_id",
         "sent_bytes",
+        "silence",
         "slot",
         "socket",
         "state",
@@ -114,6 +112,7 @@ class WebSocketSession(Recipient):
 
     lasting = True
     deadline: float
+    silence: Silence
     slot: int
 
     def __init__(self, context: ServerContext, upgrade: Upgrade, offer: Offer) -> None:
@@ -123,14 +122,11 @@ class WebSocketSession(Recipient):
         self.socket: Socket | None = None
         self.path = upgrade.path_text
         self.sent_bytes = 0
-        self.heard = 0.0
         self._upgrade: Upgrade | None = upgrade
         self._offer: Offer | None = offer
         self.request_id = upgrade.request_id.decode("ascii")
         client = upgrade.origin.client
         self._client: str = client[0] if client else "-"
-        self._pinged = 0.0
-        self._expires = NEVER
         self._leaving = False
         self._events = EventStream(context, self)
         context.timeouts.begin(self)
@@ -188,8 +184,8 @@ class WebSocketSession(Recipient):
 
     def resume_reads(self) -> None:
         """Read on."""
-        self.heard = self.context.clock.seconds()  # its silence counts from now on
         if self.socket is not None:
+            self.silence.heard = self.context.clock.seconds()  # it counts from now on
             self.socket.resume_reads()
 
     # Replies from the layer.
@@ -296,9 +292,9 @@ class WebSocketSession(Recipient):
         context.counts.sockets_open += 1
         self.socket = socket
         self.state = SocketState.OPEN
-        now = self.heard = context.clock.seconds()
-        self._expires = now + (context.limits.socket_lifetime or context.layer.group_expiry)
-        self._schedule()
+        lifetime = context.limits.socket_lifetime or context.layer.group_expiry
+        self.silence = Silence(context.limits, context.clock.seconds(), lifetime)
+        context.timeouts.set(self, self.silence.deadline)
         socket.take_over(handshake_bytes(offer, subprotocol), leftover)
         if self._events.reads_paused:
             socket.pause_reads()
@@ -390,16 +386,6 @@ class WebSocketSession(Recipient):
 
     # Time.
 
-    def _schedule(self) -> None:
-        """Set the next deadline of an open socket."""
-        limits = self.context.limits
-        deadline = self._expires
-        if self._pinged:
-            deadline = min(deadline, self._pinged + limits.ping_timeout)
-        elif limits.ping_interval:
-            deadline = min(deadline, self.heard + limits.ping_interval)
-        self.context.timeouts.set(self, deadline)
-
     def timed_out(self, now: float) -> None:
         """The deadline of the present state has passed."""
         match self.state:
@@ -415,26 +401,20 @@ class WebSocketSession(Recipient):
 
     def _look_after(self, now: float) -> None:
         """Ping an open socket, or end it."""
-        limits = self.context.limits
-        if now >= self._expires:
-            self.close(GOING_AWAY)
-            return
-        if self._pinged and (self.heard >= self._pinged or self._is_kept_waiting()):
-            self._pinged = 0.0
-        if self._pinged:
-            if now >= self._pinged + limits.ping_timeout:
+        unread = self._events.reads_paused and not self.holds_back()
+        match self.silence.judge(now, unread):
+            case Verdict.EXPIRED:
+                self.close(GOING_AWAY)
+                return
+            case Verdict.GONE:
                 self.context.counts.connections_timed_out += 1
                 self.abort()
                 return
-        elif limits.ping_interval and now >= self.heard + limits.ping_interval:
-            self._pinged = now
-            if self.socket is not None:
+            case Verdict.PING if self.socket is not None:
                 self.socket.ping()
-        self._schedule()
-
-    def _is_kept_waiting(self) -> bool:
-        """Whether the client may have answered, and is not read for its workers' sake."""
-        return self._events.reads_paused and not self.holds_back()
+            case _:
+                pass
+        self.context.timeouts.set(self, self.silence.deadline)
 
     # The server's stop.
 

@@ -118,7 +118,7 @@ class ServedWebSocket(WebSocketServerProtocol):
     def dataReceived(self, data: bytes) -> None:
         """Bytes have come."""
         try:
-            self.session.heard = self.session.context.clock.seconds()
+            self.session.silence.heard = self.session.context.clock.seconds()
             self._dataReceived(data)
         except Exception:
             _log.failure("A WebSocket frame could not be read")
