@@ -31,6 +31,9 @@ MAX_WAITING: Final = 10_000
 """Messages that wait for a supervisor to read them.  Past it log events and beats are
 left out, and counted: its log is not worth the worker's memory."""
 
+MAX_WAITING_BYTES: Final = 16 * 1024 * 1024
+"""Bytes of such messages, likewise: one with a traceback may have a hundred thousand."""
+
 READER: Final = "chanserv-down"
 WRITER: Final = "chanserv-up"
 """The names of the two threads."""
@@ -65,6 +68,9 @@ class ChildLink:
         self._up = up
         self._begun = b""
         self._waiting: SimpleQueue[bytes | None] = SimpleQueue()
+        self._bytes = 0
+        # One that a signal may come into, whose handler says something, too.
+        self._lock = threading.RLock()
         self._told: Callable[[str], None] | None = None
         self._stop_timeout = 0.0
         # What the site starts has nothing to do with them.
@@ -112,15 +118,17 @@ class ChildLink:
         @param needed: whether it may not be left out.
         """
         line = json.dumps(message, separators=(",", ":"), default=str).encode()
-        if len(line) >= MAX_SAID or not (needed or self.has_room):
-            self.dropped += 1
-        else:
-            self._waiting.put(line + b"\n")
+        with self._lock:
+            if len(line) >= MAX_SAID or not (needed or self.has_room):
+                self.dropped += 1
+                return
+            self._bytes += len(line)
+        self._waiting.put(line + b"\n")
 
     @property
     def has_room(self) -> bool:
         """Whether not too much waits for the supervisor to read it."""
-        return self._waiting.qsize() < MAX_WAITING
+        return self._waiting.qsize() < MAX_WAITING and self._bytes < MAX_WAITING_BYTES
 
     def end(self) -> None:
         """Wait until all is said, though not for long."""
@@ -161,6 +169,8 @@ class ChildLink:
 
     def _write_all(self) -> None:
         while (line := self._waiting.get()) is not None:
+            with self._lock:
+                self._bytes -= len(line) - 1
             if not self._write(line):
                 break
         else:

@@ -15,7 +15,13 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import TestCase
 
 from chanserv.supervision.actions import Rules
-from chanserv.supervision.child_link import MAX_WAITING, ChildLink, Gone, Telling
+from chanserv.supervision.child_link import (
+    MAX_WAITING,
+    MAX_WAITING_BYTES,
+    ChildLink,
+    Gone,
+    Telling,
+)
 from chanserv.supervision.lines import MAX_PRINTED
 from chanserv.supervision.supervisor import Supervisor
 from tests.processes import wait_until
@@ -90,6 +96,18 @@ class TestSaying:
         missing, heard = pipes.said(2)
         assert "501 messages to the supervisor were left out" in missing["log"]["text"]
         assert heard["log"]["text"] == "heard"
+        pipes.link.end()
+
+    def test_few_large_events_fill_the_room_as_many_small_ones_do(self, pipes: Pipes) -> None:
+        text = "x" * (MAX_WAITING_BYTES // 16)
+        for _ in range(20):
+            pipes.link.say({"log": text}, needed=False)
+        assert 3 <= pipes.link.dropped <= 5
+        pipes.start()
+        pipes.said(20 - pipes.link.dropped)
+        assert pipes.link.has_room
+        pipes.link.say({"log": text}, needed=False)
+        assert pipes.said(1) == [{"log": text}]
         pipes.link.end()
 
     def test_where_the_supervisor_is_gone_nobody_waits(self) -> None:
