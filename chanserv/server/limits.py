@@ -94,7 +94,8 @@ class Limits:
     body_rate: int = 500
     """Bytes a second that a body brings at least, in the mean, beyond the
     first C{body_timeout} seconds: less is not a person waiting, but a socket
-    being held."""
+    being held.  A client of HTTP/2 takes as much of a response that waits for it,
+    beyond the first C{send_timeout} seconds."""
 
     http_timeout: float = 120.0
     """Seconds from a request to the start of its response; after it 503.  The

@@ -81,6 +81,7 @@ class Stream:
         "_ended",
         "_head",
         "_parts",
+        "_patience",
         "_queued",
         "_received",
         "_trunk",
@@ -123,6 +124,7 @@ class Stream:
         self._head: list[HeaderTuple] | None = None
         self._parts: deque[memoryview] = deque()
         self._queued = 0
+        self._patience = self.context.limits.send_timeout  # for a client without room
         self._complete = False  # whether nothing more will be queued
         self.context.timeouts.begin(self)
 
@@ -303,7 +305,9 @@ class Stream:
             return False
         if self._parts and self._trunk.h2.local_flow_control_window(self.number) <= 0:
             return False
-        self.context.timeouts.set(self, NEVER)
+        if self.deadline != NEVER:
+            self._patience = self.deadline - self.context.clock.seconds()
+            self.context.timeouts.set(self, NEVER)
         return True
 
     def write_next(self) -> int:
@@ -326,7 +330,7 @@ class Stream:
             # Clients may allow frames of 16 MB, which others would have to wait for.
             room = min(h2.local_flow_control_window(self.number), MAX_PAYLOAD)
             if room <= 0:
-                self.context.timeouts.after(self, self.context.limits.send_timeout)
+                self.context.timeouts.after(self, self._patience)
                 return written
             written += self._write_part(h2, room)
         elif self._complete:
@@ -344,11 +348,15 @@ class Stream:
         h2.send_data(self.number, part, end_stream=self._complete and not self._parts)
         self._queued -= len(part)
         self._trunk.queued -= len(part)
+        # Else a byte now and then would hold all that waits for as long as one likes.
+        limits = self.context.limits
+        self._patience = min(limits.send_timeout, self._patience + len(part) / limits.body_rate)
         return len(part)
 
     def _sent(self) -> None:
         """Nothing waits any more."""
         self.write_paused = False
+        self._patience = self.context.limits.send_timeout
         self.context.timeouts.set(self, NEVER)
         if not self._complete:
             self.request.transport_ready()

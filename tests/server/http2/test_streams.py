@@ -677,12 +677,12 @@ def test_a_client_that_reads_nothing_of_a_stream_has_it_reset() -> None:
     number = client.begin(fields(b"/a"))
     client.turn()
     rig.advance(15)
-    client.h2.increment_flow_control_window(10, number)
-    client.h2.increment_flow_control_window(10)
+    client.h2.increment_flow_control_window(10_000, number)
+    client.h2.increment_flow_control_window(10_000)
     client.turn()
     rig.advance(15)
     client.turn()
-    assert client.answers[number].reset is None, "it has read a little"
+    assert client.answers[number].reset is None, "it has read as fast as it must"
     rig.advance(10)
     client.turn()
     assert client.answers[number].reset == ErrorCodes.CANCEL
@@ -807,3 +807,19 @@ def test_a_worker_may_take_any_time_between_two_parts() -> None:
     client.turn()
     assert client.answers[number].body.endswith(b"last")
     assert client.answers[number].ended
+
+
+@pytest.mark.parametrize(("step", "stays"), [(1, False), (2000, True)])
+def test_a_stream_is_not_held_for_ever_by_a_byte_now_and_then(step: int, stays: bool) -> None:
+    rig = silent(limits=Limits(send_timeout=20, body_rate=100))
+    client = HTTP2Client(rig, window=1000)
+    client.reading = False
+    number = client.begin(fields())
+    client.turn()
+    rig.reply(reply_channels(rig)[0], {**OK, "content": bytes(50_000)})
+    for _ in range(10):
+        rig.advance(10)
+        if client.answers[number].reset is None:
+            client.h2.increment_flow_control_window(step, number)
+        client.turn()
+    assert (client.answers[number].reset is None) is stays
