@@ -18,10 +18,10 @@ BIN := $(abspath $(VENV))/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage soak faults lint format types docs bench-quick bench-layers bench-settling demo-picture programs clean
+.PHONY: help demo test coverage soak faults lint format types docs bench-quick bench-layers bench-settling bench-instructions demo-picture programs clean
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 demo: $(VENV)/made-run ## serve the example site on http://127.0.0.1:8000/
 	@cd demo && $(BIN)/python manage.py migrate --verbosity 0
@@ -82,6 +82,10 @@ bench-layers: $(VENV)/made-run $(BENCH_VENV)/made-bench ## compare the channel l
 
 bench-settling: $(VENV)/made-run ## what the order of a socket's events costs, in two minutes
 	@$(BIN)/python -m benchmarks.settling
+
+bench-instructions: $(VENV)/made-run ## what one request takes, counted by valgrind, in two minutes
+	@command -v valgrind >/dev/null || tools/need-packages "instructions are counted by it" valgrind
+	@$(BIN)/python -m benchmarks.instructions
 
 demo-picture: programs ## take the picture in the README anew
 	$(BIN)/python -m tests.demo.picture
