@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from chanserv.ops.snapshot import sum_of
@@ -227,7 +227,8 @@ def _times(times: ConsumerTimes) -> Iterable[Piece]:
 
 
 def _channels(sample: Sample, tallies: Tallies, lately: float) -> Table:
-    rates: Callable[[str], float | None] = lambda name: tallies.rate(("channel", name), lately)  # noqa: E731
+    def rates(name: str) -> float | None:
+        return tallies.rate(("channel", name), lately)
 
     def row(name: str, one: Mapping[str, int]) -> list[Piece]:
         pending, age = one.get("messages_pending", 0), one.get("messages_max_age", 0)
