@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.end_to_end.crowd import Crowd
-from tests.end_to_end.split import Part, eventually
+from tests.end_to_end.split import Part, eventually, stop_all
 from tests.processes import launched
 
 SETTINGS = """
@@ -253,8 +253,4 @@ def deployed(layer: str) -> Iterator[Deployed]:
             site.show()
             raise
         finally:
-            for part in site.parts:
-                if part.process.poll() is None:
-                    part.process.send_signal(signal.SIGTERM)
-            for part in site.parts:
-                part.stop()
+            stop_all(site.parts)

@@ -192,6 +192,15 @@ class Split:
         (self.folder / name).touch()
 
 
+def stop_all(parts: Sequence[Part]) -> None:
+    """Have all of them stop at once, and wait until each has."""
+    for part in parts:
+        if part.process.poll() is None:
+            part.process.send_signal(signal.SIGTERM)
+    for part in parts:
+        part.stop()
+
+
 @contextmanager
 def split(kind: str, **options: str) -> Iterator[Split]:
     """
@@ -217,8 +226,4 @@ def split(kind: str, **options: str) -> Iterator[Split]:
             made.show()
             raise
         finally:
-            for part in made.parts:
-                if part.process.poll() is None:
-                    part.process.send_signal(signal.SIGTERM)
-            for part in made.parts:
-                part.stop()
+            stop_all(made.parts)
