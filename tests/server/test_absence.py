@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
-from twisted.logger import LogLevel, globalLogPublisher
+from twisted.logger import LogLevel
 
 from chanserv.errors import LayerUnavailable
 from chanserv.layers.memory import MemoryChannelLayer
@@ -32,14 +32,6 @@ class Away(MemoryChannelLayer):
         if self.away:
             return fail(LayerUnavailable("the store is away"))
         return super().send_batch(operations, settled)
-
-
-@pytest.fixture
-def said() -> Iterator[list[Any]]:
-    events: list[Any] = []
-    globalLogPublisher.addObserver(events.append)
-    yield events
-    globalLogPublisher.removeObserver(events.append)
 
 
 def at(events: list[Any], level: LogLevel) -> list[Any]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
-from twisted.logger import LogLevel, globalLogPublisher
+from twisted.logger import LogLevel
 
 from chanserv.core.defaults import WORKERS_GROUP
 from chanserv.errors import LayerUnavailable
@@ -59,14 +58,6 @@ class Workers:
         self.layer.global_statistics().addCallback(found.append)
         waiting: int = found[0]["messages_pending"]
         return waiting
-
-
-@pytest.fixture
-def said() -> Iterator[list[Any]]:
-    events: list[Any] = []
-    globalLogPublisher.addObserver(events.append)
-    yield events
-    globalLogPublisher.removeObserver(events.append)
 
 
 def lines(events: list[Any], level: LogLevel) -> list[Any]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
-from twisted.logger import LogLevel, globalLogPublisher
+from twisted.logger import LogLevel
 from twisted.web import http
 
 from chanserv.errors import ConfigurationError, LayerUnavailable
@@ -18,15 +17,6 @@ from chanserv.messages import Delivery, Outcome, Send
 from chanserv.server import InterfaceServer, Limits
 from chanserv.server.replies import Recipient
 from tests.server.rig import HANDSHAKE, OK, Rig, frame, frames
-
-
-@pytest.fixture
-def events() -> Iterator[list[Any]]:
-    """What is logged meanwhile."""
-    logged: list[Any] = []
-    globalLogPublisher.addObserver(logged.append)
-    yield logged
-    globalLogPublisher.removeObserver(logged.append)
 
 
 def levels(events: list[Any], level: LogLevel) -> list[Any]:
@@ -56,7 +46,7 @@ class Flaky(MemoryChannelLayer):
         return super().receive(channels, limit)
 
 
-def test_a_layer_that_is_away_is_asked_again_and_named_once(events: list[Any]) -> None:
+def test_a_layer_that_is_away_is_asked_again_and_named_once(said: list[Any]) -> None:
     clock = Clock()
     layer = Flaky(clock=clock)
     layer.away = True
@@ -65,12 +55,12 @@ def test_a_layer_that_is_away_is_asked_again_and_named_once(events: list[Any]) -
     for _ in range(600):
         clock.advance(0.1)
     assert 10 < layer.asked < 30
-    [warning] = levels(events, LogLevel.warn)
+    [warning] = levels(said, LogLevel.warn)
     assert "away" in warning["error"]
     layer.away = False
     layer.send(f"{server.mailbox}x", {"a": 1})
     clock.advance(5)
-    assert len(levels(events, LogLevel.info)) == 1
+    assert len(levels(said, LogLevel.info)) == 1
     assert server.counts.late == 1
 
 
@@ -101,7 +91,7 @@ def test_the_reactor_has_its_turn_between_two_receives() -> None:
     assert happened == (["delivery"] * 10 + ["turn"] * 10) * 3
 
 
-def test_a_fault_in_one_connection_costs_only_that_one(events: list[Any]) -> None:
+def test_a_fault_in_one_connection_costs_only_that_one(said: list[Any]) -> None:
     class Broken(Recipient):
         failed = False
 
@@ -117,13 +107,13 @@ def test_a_fault_in_one_connection_costs_only_that_one(events: list[Any]) -> Non
     rig.server._context.recipients[f"{rig.server.mailbox}broken"] = broken
     rig.reply(f"{rig.server.mailbox}broken", OK)
     assert broken.failed
-    assert len(levels(events, LogLevel.critical)) == 1
+    assert len(levels(said, LogLevel.critical)) == 1
     rig.reply(rig.worker.named("http.request")[0]["reply_channel"], OK)
     assert client.status() == 200
 
 
 def test_a_fault_while_reading_costs_only_that_connection(
-    events: list[Any], monkeypatch: pytest.MonkeyPatch
+    said: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rig = Rig()
     client, other = rig.connect(), rig.connect()
@@ -135,7 +125,7 @@ def test_a_fault_while_reading_costs_only_that_connection(
         patch.setattr(http.HTTPChannel, "lineReceived", broken)
         client.get()
     assert client.transport.lost == "aborted"
-    assert len(levels(events, LogLevel.critical)) == 1
+    assert len(levels(said, LogLevel.critical)) == 1
     assert other.get().status() == 200
 
 
@@ -145,40 +135,40 @@ def group_of(rig: Rig, channel: str) -> None:
         rig.layer.group_add("all", message["reply_channel"])
 
 
-def test_a_bad_message_for_a_group_is_logged_once(events: list[Any]) -> None:
+def test_a_bad_message_for_a_group_is_logged_once(said: list[Any]) -> None:
     rig = Rig()
     for _ in range(3):
         rig.connect().send(HANDSHAKE + b"\r\n")
     group_of(rig, "websocket.connect")
     rig.layer.send_group("all", {"text": 5})
     rig.turn()
-    [warning] = levels(events, LogLevel.warn)
+    [warning] = levels(said, LogLevel.warn)
     assert "text" in warning["problem"]
 
 
-def test_an_answer_for_a_group_of_requests_is_no_mistake(events: list[Any]) -> None:
+def test_an_answer_for_a_group_of_requests_is_no_mistake(said: list[Any]) -> None:
     rig = Rig(silent)
     clients = [rig.connect().get() for _ in range(3)]
     group_of(rig, "http.request")
     rig.layer.send_group("all", {"status": 200, "content": b"at last"})
     rig.turn()
     assert [client.response()[::2] for client in clients] == [(200, b"at last")] * 3
-    assert levels(events, LogLevel.warn) == []
+    assert levels(said, LogLevel.warn) == []
 
 
-def test_an_overload_is_told_to_the_operator_but_not_for_each_client(events: list[Any]) -> None:
+def test_an_overload_is_told_to_the_operator_but_not_for_each_client(said: list[Any]) -> None:
     limits = Limits(full_patience=1, parked_events=5)
     rig = Rig(silent, layer_options={"capacity": 1}, limits=limits)
     rig.worker.channels = ()
     for _ in range(20):
         rig.connect().get()
     rig.advance(5)
-    [warning] = levels(events, LogLevel.warn)
+    [warning] = levels(said, LogLevel.warn)
     assert "'http.request' is full" in warning["error"]
     rig.advance(10)
     rig.connect().get()
     rig.advance(2)
-    assert [event["refused"] for event in levels(events, LogLevel.warn)] == [1, 19]
+    assert [event["refused"] for event in levels(said, LogLevel.warn)] == [1, 19]
 
 
 def test_what_comes_and_goes_in_any_way_leaves_nothing_behind() -> None:
