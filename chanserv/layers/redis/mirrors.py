@@ -9,7 +9,8 @@ from chanserv.core.mirror import Change, Mirror
 from chanserv.layers.redis.protocol import Word
 
 AT_ONCE: Final = 500
-"""Memberships that are put back by one script: some milliseconds of the server's time."""
+"""Memberships that are put back, or changed again, by one script: some milliseconds of
+the server's time."""
 
 REFRESH: Final = "d"
 

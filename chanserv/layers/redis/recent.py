@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from chanserv.layers.redis.mirrors import AT_ONCE
 from chanserv.layers.redis.protocol import Word
 
 REMEMBERED_FOR: Final = 5.0
@@ -20,9 +21,6 @@ lives has heard of it by then, thousands of times over."""
 
 MOST_REMEMBERED: Final = 10_000
 """Changes that are remembered; of more, the last."""
-
-AT_ONCE: Final = 500
-"""Changes that are made again by one script: some milliseconds of the server's time."""
 
 
 class Recent:
